@@ -1,0 +1,1 @@
+"""From out-of-fold predictions to a final ensemble, scored honestly."""

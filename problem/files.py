@@ -1,0 +1,112 @@
+"""Writing files so that a killed process leaves either the old file or the whole new one."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.errors import ContractError, InputError
+
+FORMAT = 1
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write ``path`` through a temporary name, flush, fsync and rename (and fsync the folder).
+
+    Args:
+        path: the final name; its folder must exist.
+        write: gets the open binary file.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically and durably."""
+    write_atomically(path, lambda file: file.write(data) and None)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON record atomically, stamped with ``"format": 1``."""
+    text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON record written by :func:`write_json`.
+
+    Raises:
+        InputError: the file is not JSON.
+        ContractError: the record's format is newer than this version of foldsmith reads.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    if record.get("format", 0) > FORMAT:
+        raise ContractError(
+            f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade foldsmith"
+        )
+    return record
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write ``array`` as ``.npy``, atomically and durably; no object arrays."""
+    contiguous = np.ascontiguousarray(array)
+    write_atomically(path, lambda file: np.lib.format.write_array(file, contiguous, allow_pickle=False))
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Memory-map a ``.npy`` file, read-only; an empty one is read whole (it cannot be mapped)."""
+    try:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        return np.asarray(np.load(path, allow_pickle=False))
+    return mapped
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b digest of a file's bytes, 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def digest(*parts: Any) -> str:
+    """A short, stable digest of JSON-able values and arrays, 12 hexadecimal digits.
+
+    >>> digest("auc", [1, 2]) == digest("auc", [1, 2])
+    True
+    """
+    state = hashlib.blake2b(digest_size=6)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            state.update(str(part.dtype).encode() + str(part.shape).encode())
+            state.update(np.ascontiguousarray(part).tobytes())
+        else:
+            state.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode())
+        state.update(b"\x00")
+    return state.hexdigest()

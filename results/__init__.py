@@ -1,0 +1,1 @@
+"""What is remembered: members with their predictions, the table of them, submissions."""

@@ -1,0 +1,1 @@
+"""Trials: Optuna studies, the driver loop, fold jobs and where they run."""

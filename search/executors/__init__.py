@@ -1,0 +1,1 @@
+"""Where fold jobs run: in this process, in spawned processes, on Ray actors."""
