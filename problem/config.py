@@ -1,0 +1,150 @@
+"""``foldsmith.toml``: the only file of a competition folder that people write."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tomlkit.exceptions import TOMLKitError
+
+from foldsmith.problem.columns import Kind
+from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
+from foldsmith.problem.files import FORMAT, write_bytes
+from foldsmith.problem.folds import Scheme
+from foldsmith.problem.goal import Task
+
+Executor = Literal["auto", "ray", "local", "inline"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    """The files, and the names of id and target."""
+
+    train: str
+    test: str
+    sample: str | None = None
+    id: str | None = None
+    target: list[str] = Field(min_length=1, max_length=1)
+    positive: str | None = None
+
+
+class ProblemSection(_Section):
+    """What is predicted and how it is judged."""
+
+    task: Task
+    metric: str
+
+
+class SplitSection(_Section):
+    """How the rows are cut into folds; frozen once by ``foldsmith folds make``."""
+
+    scheme: Scheme
+    n_folds: Annotated[int, Field(ge=2)] = 5
+    n_repeats: Annotated[int, Field(ge=1)] = 1
+    seed: int = 42
+    group: str | None = None
+    time: str | None = None
+    gap: str | int | None = None
+    file: str | None = None
+
+
+class SearchSection(_Section):
+    """Defaults of ``foldsmith search`` and ``run``; flags go before them."""
+
+    families: list[str] = Field(default_factory=list)
+    executor: Executor = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+    model_seed: int = 0
+    sampler_seed: int = 0
+
+
+class Config(_Section):
+    """The whole file.
+
+    Args:
+        columns: kinds that people know better than the inference.
+    """
+
+    format: int = FORMAT
+    data: DataSection
+    problem: ProblemSection
+    split: SplitSection
+    columns: dict[str, Kind] = Field(default_factory=dict)
+    search: SearchSection = Field(default_factory=SearchSection)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check ``foldsmith.toml``.
+
+    Raises:
+        InputError: no such file, broken TOML, or a wrong key or value; names the key and what is expected.
+        ContractError: written by a newer foldsmith.
+    """
+    if not path.exists():
+        raise InputError(f"no {path.name} in {path.parent}; start with 'foldsmith run --train … --test … --target …'")
+    try:
+        record = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    if record.get("format", FORMAT) > FORMAT:
+        raise ContractError(f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade it")
+    try:
+        return Config.model_validate(record)
+    except ValidationError as error:
+        raise _as_input_error(path, error) from None
+
+
+def _as_input_error(path: Path, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return UnknownNameError(f"key of {path.name}", where, _known_keys())
+    return InputError(f"{path}: {where} = {first.get('input')!r}: {first['msg']}; correct it")
+
+
+def _known_keys() -> list[str]:
+    keys = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{key}" for key in section.model_fields]
+        else:
+            keys.append(name)
+    return keys
+
+
+def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
+    """Write a commented ``foldsmith.toml``.
+
+    Args:
+        reasons: a comment per column name or section key (``problem.metric``), why it was inferred.
+    """
+    document = tomlkit.document()
+    document.add(tomlkit.comment("What foldsmith predicts here, and how. Change it before the folds are frozen;"))
+    document.add(tomlkit.comment("afterwards another metric, split or train file starts a new set of results."))
+    document.add("format", tomlkit.item(config.format))
+    for name, section in config.model_dump(exclude_none=True).items():
+        if isinstance(section, dict) and name != "columns":
+            document.add(name, _table(name, section, reasons))
+    columns = tomlkit.table()
+    columns.add(tomlkit.comment('inferred kinds; overrule one by a line such as  Ticket = "text"'))
+    for column, kind in config.columns.items():
+        columns.add(column, kind)
+    for column, reason in reasons.items():
+        if column.startswith("column:"):
+            columns.add(tomlkit.comment(f"{column.removeprefix('column:')}: {reason}".replace("\n", " ")))
+    document.add("columns", columns)
+    write_bytes(path, tomlkit.dumps(document).encode())
+
+
+def _table(name: str, section: dict[str, Any], reasons: dict[str, str]) -> Any:
+    table = tomlkit.table()
+    for key, value in section.items():
+        item = tomlkit.item(value)
+        if reason := reasons.get(f"{name}.{key}"):
+            item.comment(reason.replace("\n", " "))
+        table.add(key, item)
+    return table

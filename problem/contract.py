@@ -1,0 +1,175 @@
+"""A problem ready to be searched: data, metric and a frozen fold plan, named by one hash, the contract."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.config import Config, load_config
+from foldsmith.problem.dataset import Dataset, open_dataset
+from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.files import digest, read_json, write_json
+from foldsmith.problem.folder import Folder
+from foldsmith.problem.folds import FoldPlan, FoldRequest, make_folds, read_assignment
+from foldsmith.problem.goal import Goal
+from foldsmith.problem.metrics import Metric, get_metric
+from foldsmith.problem.reading import read_frame
+from foldsmith.problem.scoring import Judge
+from foldsmith.problem.usercode import source_digest
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that a member's predictions belong to."""
+
+    folder: Folder
+    config: Config
+    data: Dataset
+    metric: Metric
+    plan: FoldPlan
+
+    @property
+    def goal(self) -> Goal:
+        """What the families fit."""
+        return self.metric.goal(self.data.target.task, len(self.data.target.classes))
+
+    @property
+    def judge(self) -> Judge:
+        """The metric on this problem's labels and folds."""
+        target = self.data.target
+        return Judge(self.metric, target.task, len(target.classes), self.data.y, self.plan)
+
+    @cached_property
+    def contract(self) -> str:
+        """Hash of (train fingerprint, targets, metric, fold plan): the namespace of studies, members and blends."""
+        return contract_hash(self.folder, self.config, self.data.train_fingerprint, self.plan.hash)
+
+    @cached_property
+    def fit_y(self) -> NDArray[Any]:
+        """``(n_rows,)`` labels as families fit them: class codes, or values after the goal's transformation."""
+        if self.goal.is_classification:
+            return self.data.y
+        y = np.asarray(self.data.y, np.float64)
+        return np.log1p(y) if self.goal.log1p else y
+
+    def to_output(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A family's prediction in the units that are stored and scored."""
+        return np.expm1(np.clip(raw, None, 80)).clip(min=0) if self.goal.log1p else raw
+
+    @property
+    def outputs(self) -> list[dict[str, Any]]:
+        """What each prediction column means: target, and class or None for a value."""
+        target = self.data.target
+        if self.goal.kind == "regression":
+            return [{"target": target.name, "class": None}]
+        classes = target.classes if self.goal.kind == "multiclass" else target.classes[1:]
+        return [{"target": target.name, "class": name} for name in classes]
+
+
+def contract_hash(folder: Folder, config: Config, train_fingerprint: str, fold_hash: str) -> str:
+    """The contract's name, 12 hexadecimal digits; a user's metric counts with its source."""
+    metric = config.problem.metric
+    code = source_digest(metric, folder.code) if ":" in metric else ""
+    return digest(train_fingerprint, config.data.target, metric, code, fold_hash)
+
+
+def config_metric(folder: Folder, config: Config) -> Metric:
+    """The metric that the config names."""
+    return get_metric(config.problem.metric, folder.code)
+
+
+def fold_request(config: Config) -> FoldRequest:
+    """The split section as a request to make folds."""
+    return FoldRequest(**config.split.model_dump())
+
+
+def propose_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
+    """Make the fold plan that the config asks for, without freezing it.
+
+    Raises:
+        InputError: too many folds, unknown group or time column, a fold file that does not fit.
+    """
+    split, target = config.split, data.target
+    columns = [name for name in (split.group, split.time) if name]
+    frame = read_frame(data.paths[0], columns=columns) if columns else None
+    assignment = None
+    if split.file:
+        assignment = read_assignment(folder.resolve(split.file), data.train_ids, data.id_column)
+    return make_folds(
+        fold_request(config),
+        data.y,
+        target.task,
+        groups=None if frame is None or not split.group else frame[split.group].to_numpy(),
+        times=None if frame is None or not split.time else frame[split.time].to_numpy(),
+        assignment=assignment,
+        classes=target.classes,
+    )
+
+
+def freeze_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
+    """Make the fold plan and freeze it for this train file.
+
+    Raises:
+        ContractError: this train file has a frozen plan already.
+    """
+    pointer = _plan_pointer(folder, data.train_fingerprint)
+    if pointer.exists():
+        frozen = read_json(pointer)["hash"]
+        raise ContractError(
+            f"the folds are frozen as {frozen}; results were made under them: use another folder for other folds"
+        )
+    plan = propose_plan(folder, config, data)
+    folder.folds.mkdir(parents=True, exist_ok=True)
+    plan.save(folder.folds / f"{plan.hash}.parquet")
+    write_json(pointer, {"hash": plan.hash, "split": config.split.model_dump()})
+    return plan
+
+
+def frozen_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan | None:
+    """The plan frozen for this train file, None when there is none yet.
+
+    Raises:
+        ContractError: the config now asks for another split than the frozen one, or the stored plan was changed.
+    """
+    pointer = _plan_pointer(folder, data.train_fingerprint)
+    if not pointer.exists():
+        return None
+    record = read_json(pointer)
+    asked = config.split.model_dump()
+    if record["split"] != asked:
+        changed = sorted(key for key in asked if asked[key] != record["split"].get(key))
+        raise ContractError(
+            f"the folds are frozen as {record['hash']}, but [split] in {folder.config.name} now asks for another "
+            f"{', '.join(changed)}; put it back, or use another folder"
+        )
+    return FoldPlan.load(folder.folds / f"{record['hash']}.parquet")
+
+
+def _plan_pointer(folder: Folder, train_fingerprint: str) -> Path:
+    return folder.folds / f"{train_fingerprint}.json"
+
+
+def open_problem(root: Path, *, freeze: bool = False) -> Problem:
+    """Open a competition folder.
+
+    Args:
+        freeze: make and freeze the proposed fold plan when there is none yet.
+
+    Raises:
+        InputError: no config, wrong files or values, or no fold plan and not ``freeze``.
+        ContractError: the frozen fold plan and the config differ.
+    """
+    folder = Folder(root)
+    config = load_config(folder.config)
+    data = open_dataset(folder, config)
+    metric = config_metric(folder, config)
+    metric.check_fits(data.target.task, len(data.target.classes), data.y)
+    plan = frozen_plan(folder, config, data)
+    if plan is None:
+        if not freeze:
+            raise InputError(f"no folds are frozen in {root}; run 'foldsmith folds make' or 'foldsmith search' first")
+        plan = freeze_plan(folder, config, data)
+    return Problem(folder, config, data, metric, plan)

@@ -1,0 +1,151 @@
+"""A competition's tables, opened: parsed once per content, memory-mapped ever after."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from foldsmith.problem.columns import infer_columns
+from foldsmith.problem.config import Config
+from foldsmith.problem.errors import InputError
+from foldsmith.problem.files import digest, file_digest, read_array, read_json, write_array, write_json
+from foldsmith.problem.folder import Folder
+from foldsmith.problem.reading import read_frame, read_header
+from foldsmith.problem.tables import Schema, Table, Target, build_schema, check_ids, save_table, type_frame, type_target
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Typed tables and labels.
+
+    Args:
+        y: ``(n_rows,)`` int32 class codes or float64 values.
+        train_fingerprint: of the train file's content, the target and the column kinds.
+        test_fingerprint: of the test file's content under that schema.
+    """
+
+    train: Table
+    test: Table
+    target: Target
+    y: NDArray[Any]
+    train_fingerprint: str
+    test_fingerprint: str
+    paths: tuple[Path, Path]
+    id_column: str | None
+
+    @cached_property
+    def train_ids(self) -> list[str]:
+        """The id column of train as text; row numbers when there is no id."""
+        return self._ids(self.paths[0], self.train.n_rows)
+
+    @cached_property
+    def test_ids(self) -> list[str]:
+        """The id column of test as text; row numbers when there is no id."""
+        return self._ids(self.paths[1], self.test.n_rows)
+
+    def _ids(self, path: Path, n_rows: int) -> list[str]:
+        return [str(number) for number in range(n_rows)] if self.id_column is None else read_ids(path, self.id_column)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Both files as read, before typing."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+
+def read_ids(path: Path, id_column: str) -> list[str]:
+    """The id column as text, exactly as it stands in the file."""
+    return [str(value) for value in read_frame(path, columns=[id_column], as_text=[id_column])[id_column]]
+
+
+def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, as_text: Sequence[str] = ()) -> Frames:
+    """Read both files and check names and ids.
+
+    Raises:
+        InputError: a missing file, target or id column, a target inside test, duplicated ids.
+    """
+    header = read_header(train)
+    if target not in header:
+        raise InputError(_unknown_column("target", target, train, header))
+    test_header = read_header(test)
+    if id_column is not None:
+        for path, names in ((train, header), (test, test_header)):
+            if id_column not in names:
+                raise InputError(_unknown_column("id", id_column, path, names))
+    texts = {name for name in (*as_text, id_column) if name is not None}
+    frames = Frames(
+        read_frame(train, as_text=sorted(texts & set(header))), read_frame(test, as_text=sorted(texts & set(test_header)))
+    )
+    if id_column is not None:
+        check_ids(frames.train[id_column], frames.test[id_column], id_column)
+    return frames
+
+
+def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, header, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{what} {name!r} is not a column of {path.name}{hint} columns: {', '.join(header)}"
+
+
+def open_dataset(folder: Folder, config: Config) -> Dataset:
+    """Open the tables that the config names; parse and store them on the first call.
+
+    Raises:
+        InputError: whatever is wrong with the files.
+    """
+    paths = folder.resolve(config.data.train), folder.resolve(config.data.test)
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"no such file: {path}; correct [data] in {folder.config.name}")
+    data = config.data
+    train_fingerprint = digest(
+        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns)
+    )
+    test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
+    train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
+    if not (train_folder.exists() and test_folder.exists()):
+        _store(folder, config, paths, train_fingerprint, test_fingerprint)
+    target = Target.from_json(read_json(folder.tables / f"{train_fingerprint}.target.json"))
+    y = np.asarray(read_array(folder.tables / f"{train_fingerprint}.y.npy"))
+    return Dataset(
+        Table.open(train_folder),
+        Table.open(test_folder),
+        target,
+        y,
+        train_fingerprint,
+        test_fingerprint,
+        paths,
+        data.id,
+    )
+
+
+def _store(folder: Folder, config: Config, paths: tuple[Path, Path], train_name: str, test_name: str) -> None:
+    """Parse both files; a table's folder appears last, so that it vouches for the labels beside it."""
+    data = config.data
+    frames = read_frames(*paths, target=data.target[0], id_column=data.id)
+    folder.tables.mkdir(parents=True, exist_ok=True)
+    train_folder = folder.tables / train_name
+    if train_folder.exists():
+        schema = Table.open(train_folder).schema
+    else:
+        target, y, _ = type_target(
+            frames.train[data.target[0]], name=data.target[0], task=config.problem.task, positive=data.positive
+        )
+        columns = infer_columns(
+            frames.train, frames.test, target=data.target[0], id_column=data.id, overrides=config.columns
+        )
+        schema = build_schema(frames.train, columns)
+        write_array(folder.tables / f"{train_name}.y.npy", y)
+        write_json(folder.tables / f"{train_name}.target.json", target.to_json())
+        save_table(type_frame(frames.train, schema), train_folder)
+    save_table(type_frame(frames.test, schema), folder.tables / test_name)

@@ -1,0 +1,85 @@
+"""Where everything of one competition lies on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A competition folder; creates nothing by itself.
+
+    Args:
+        root: holds ``foldsmith.toml``.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The file that people write."""
+        return self.root / "foldsmith.toml"
+
+    @property
+    def code(self) -> Path:
+        """The user's own families and metrics."""
+        return self.root / "code"
+
+    @property
+    def submissions(self) -> Path:
+        """``current.csv`` and the numbered files."""
+        return self.root / "submissions"
+
+    @property
+    def state(self) -> Path:
+        """Everything that foldsmith remembers."""
+        return self.root / ".foldsmith"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal file."""
+        return self.state / "study.journal"
+
+    @property
+    def folds(self) -> Path:
+        """Frozen fold plans."""
+        return self.state / "folds"
+
+    @property
+    def tables(self) -> Path:
+        """Parsed tables by fingerprint."""
+        return self.state / "tables"
+
+    @property
+    def members(self) -> Path:
+        """One folder per member."""
+        return self.state / "members"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of drivers and workers."""
+        return self.state / "logs"
+
+    @property
+    def driver_lock(self) -> Path:
+        """Held by the one process that owns the studies."""
+        return self.state / "driver.lock"
+
+    @property
+    def workers_lock(self) -> Path:
+        """Held, shared, by every worker process while it lives."""
+        return self.state / "workers.lock"
+
+    @property
+    def driver(self) -> Path:
+        """The running driver's heartbeat: process, phase, time left, workers."""
+        return self.state / "driver.json"
+
+    @property
+    def launch(self) -> Path:
+        """The last search's resolved options, for ``resume``."""
+        return self.state / "launch.json"
+
+    def resolve(self, name: str) -> Path:
+        """A path of the config: relative ones start at the competition folder."""
+        path = Path(name)
+        return path if path.is_absolute() else self.root / path

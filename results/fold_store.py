@@ -1,0 +1,116 @@
+"""One fold of one member on disk: a fitted model first, its predictions later, each appearing whole or not at all.
+
+    members/<id>/folds/<repeat>-<fold>/
+        model files, curve.npy, fitted.json     stage 1, appears by one rename of the folder
+        valid.npy, test.npy, done.json          stage 2, done.json last
+
+Both records hold the size and BLAKE2b digest of the files that they vouch for.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.files import file_digest, read_array, read_json, sync_folder, write_array, write_json
+
+FoldState = Literal["missing", "fitted", "done"]
+
+
+@dataclass(frozen=True)
+class FoldStore:
+    """The folder of one fold.
+
+    Args:
+        path: ``members/<id>/folds/<repeat>-<fold>``.
+    """
+
+    path: Path
+
+    def state(self, *, verify: bool = False) -> FoldState:
+        """How far the fold is; with ``verify`` a record counts only if the files it vouches for are unharmed."""
+        if not self._vouched("fitted.json", verify):
+            return "missing"
+        return "done" if self._vouched("done.json", verify) else "fitted"
+
+    def save_fitted(
+        self, save_model: Callable[[Path], None], curve: NDArray[np.float64] | None, record: dict[str, Any]
+    ) -> None:
+        """Stage 1: write model and curve into a temporary folder, make them durable, rename it into place."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary.mkdir()
+        try:
+            save_model(temporary)
+            if curve is not None:
+                np.save(temporary / "curve.npy", curve, allow_pickle=False)
+            names = sorted(file.name for file in temporary.iterdir())
+            for name in names:
+                _sync_file(temporary / name)
+            write_json(temporary / "fitted.json", {**record, "files": _vouch(temporary, names)})
+            if self.path.exists():  # a harmed fold is fitted again; a whole one never comes here
+                shutil.rmtree(self.path)
+            os.rename(temporary, self.path)
+            sync_folder(self.path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def save_done(self, valid: NDArray[np.float32], test: NDArray[np.float32], record: dict[str, Any]) -> None:
+        """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows."""
+        write_array(self.path / "valid.npy", valid)
+        write_array(self.path / "test.npy", test)
+        write_json(self.path / "done.json", {**record, "files": _vouch(self.path, ("valid.npy", "test.npy"))})
+
+    def fitted(self) -> dict[str, Any]:
+        """The record of stage 1."""
+        return read_json(self.path / "fitted.json")
+
+    def done(self) -> dict[str, Any]:
+        """The record of stage 2."""
+        return read_json(self.path / "done.json")
+
+    def curve(self) -> NDArray[np.float64] | None:
+        """``(n_rounds,)`` the learning curve, None for a model without rounds."""
+        path = self.path / "curve.npy"
+        return np.asarray(read_array(path)) if path.exists() else None
+
+    def valid(self) -> NDArray[np.float32]:
+        """``(n_valid, n_outputs)`` memory-mapped."""
+        return read_array(self.path / "valid.npy")
+
+    def test(self) -> NDArray[np.float32]:
+        """``(n_test, n_outputs)`` memory-mapped."""
+        return read_array(self.path / "test.npy")
+
+    def _vouched(self, name: str, verify: bool) -> bool:
+        try:
+            files = read_json(self.path / name)["files"]
+            return all(_is_whole(self.path / file, entry, verify) for file, entry in files.items())
+        except (OSError, FoldsmithError, KeyError):
+            return False
+
+
+def _vouch(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "blake2b": file_digest(folder / name)}
+        for name in names
+    }
+
+
+def _is_whole(path: Path, entry: dict[str, Any], verify: bool) -> bool:
+    return path.stat().st_size == entry["bytes"] and (not verify or file_digest(path) == entry["blake2b"])
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+"""Members on disk: anything with out-of-fold and test predictions under one contract.
+
+    members/<id>/meta.json, oof.npy, test.npy, folds/…
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.errors import UnknownNameError
+from foldsmith.problem.files import read_array, read_json, write_array, write_json
+from foldsmith.problem.folder import Folder
+from foldsmith.problem.scoring import Scores
+from foldsmith.results.fold_store import FoldStore
+
+Kind = Literal["trial", "blend", "imported"]
+State = Literal["running", "complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is known of a member apart from its arrays.
+
+    Args:
+        id: short and sortable, ``lgb-0012``.
+        contract: hash of train file, target, metric and fold plan that the predictions belong to.
+        family: of a trial; the method of a blend.
+        policy: how the number of rounds was chosen (``cv-curve``, ``inner``, ``fixed``).
+        params: of a trial; for a blend its weights by member id.
+        scores: None until complete. A blend's scores are nested.
+        seconds: CPU-slot seconds of all folds.
+        seeds: ``model`` and ``sampler``.
+        test_fingerprint: of the test file that ``test.npy`` predicts.
+        error: reason class and message of a failed trial.
+        details: everything else that the family, the blend or the search wants remembered.
+    """
+
+    id: str
+    kind: Kind
+    state: State
+    contract: str
+    family: str
+    metric: str
+    policy: str = "fixed"
+    space_version: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    scores: Scores | None = None
+    seconds: float = 0.0
+    seeds: dict[str, int] = field(default_factory=dict)
+    test_fingerprint: str = ""
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``meta.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "Member":
+        """Read what ``to_json`` wrote."""
+        known = {key: value for key, value in record.items() if key in cls.__dataclass_fields__}
+        scores = known.get("scores")
+        return cls(**{**known, "scores": None if scores is None else Scores.from_json(scores)})
+
+
+class MemberStore:
+    """All members of a competition folder; safe for one writer per member and any number of readers."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._root = folder.members
+        self._read: dict[str, tuple[int, Member]] = {}
+
+    def reserve(self, prefix: str) -> str:
+        """A new id ``prefix-0001``, ``prefix-0002``, … reserved by creating its folder.
+
+        A blend's prefix ``b`` gives ``b01``, ``b02``, …
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        pattern = re.compile(re.escape(prefix) + (r"(\d+)" if prefix == "b" else r"-(\d+)"))
+        taken = [int(match[1]) for path in self._root.iterdir() if (match := pattern.fullmatch(path.name))]
+        number = max(taken, default=0) + 1
+        while True:
+            member_id = f"b{number:02d}" if prefix == "b" else f"{prefix}-{number:04d}"
+            try:
+                (self._root / member_id).mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+            return member_id
+
+    def path(self, member_id: str) -> Path:
+        """The member's folder."""
+        return self._root / member_id
+
+    def fold(self, member_id: str, repeat: int, fold: int) -> FoldStore:
+        """One fold of the member."""
+        return FoldStore(self._root / member_id / "folds" / f"{repeat}-{fold}")
+
+    def write(self, member: Member) -> None:
+        """Write or replace ``meta.json``."""
+        write_json(self._root / member.id / "meta.json", member.to_json())
+
+    def finish(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32]) -> None:
+        """Write the arrays ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` and then the complete record."""
+        write_array(self._root / member.id / "oof.npy", oof.astype(np.float32, copy=False))
+        write_array(self._root / member.id / "test.npy", test.astype(np.float32, copy=False))
+        self.write(replace(member, state="complete"))
+
+    def get(self, member_id: str) -> Member:
+        """One member.
+
+        Raises:
+            UnknownNameError: no such member.
+        """
+        path = self._root / member_id / "meta.json"
+        if not path.exists():
+            raise UnknownNameError("member", member_id, (member.id for member in self.all()))
+        stamp = path.stat().st_mtime_ns
+        if member_id not in self._read or self._read[member_id][0] != stamp:
+            self._read[member_id] = (stamp, Member.from_json(read_json(path)))
+        return self._read[member_id][1]
+
+    def all(self, *, contract: str | None = None, states: Iterable[State] | None = None) -> list[Member]:
+        """Members sorted by id; of one contract and of some states if given."""
+        if not self._root.exists():
+            return []
+        wanted = None if states is None else set(states)
+        members = [self.get(path.parent.name) for path in sorted(self._root.glob("*/meta.json"))]
+        return [
+            member
+            for member in members
+            if (contract is None or member.contract == contract) and (wanted is None or member.state in wanted)
+        ]
+
+    def oof(self, member_id: str) -> NDArray[np.float32]:
+        """``(n_rows, n_outputs)`` memory-mapped; NaN where the fold plan covers no row."""
+        return read_array(self._root / member_id / "oof.npy")
+
+    def test(self, member_id: str) -> NDArray[np.float32]:
+        """``(n_test, n_outputs)`` memory-mapped."""
+        return read_array(self._root / member_id / "test.npy")

@@ -1,0 +1,46 @@
+"""Jobs in the driver's own process, one after the other: for tests and debugging."""
+
+from pathlib import Path
+
+from foldsmith.search.executors.base import Capabilities, Executor
+from foldsmith.search.jobs import Job, JobResult, Workbench
+
+
+class InlineExecutor(Executor):
+    """One slot, no isolation: a job runs when its result is waited for."""
+
+    name = "inline"
+    capabilities = Capabilities(isolates_faults=False, can_kill=False, runs_beside=False)
+
+    def __init__(self, root: Path, n_slots: int = 1) -> None:
+        super().__init__(root, 1)
+        self._bench = Workbench(root)
+        self._job: Job | None = None
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def running(self) -> dict[int, Job]:
+        """The submitted job."""
+        return {} if self._job is None else {0: self._job}
+
+    def submit(self, job: Job) -> int:
+        """Take the job."""
+        assert self._job is None, "the slot is taken"
+        self._job = job
+        return 0
+
+    def wait(self, timeout_seconds: float) -> list[JobResult]:
+        """Run the submitted job."""
+        if self._job is None:
+            return []
+        job, self._job = self._job, None
+        return [self._bench.run(job)]
+
+    def kill(self, slot: int) -> None:
+        """Forget a job that has not begun."""
+        self._job = None
+
+    def shutdown(self) -> None:
+        """Nothing to end."""
+        self._job = None

@@ -1,0 +1,313 @@
+"""What a worker does: fit one fold, or finish a member whose folds are all fitted. Every result is on disk first."""
+
+import errno
+import platform
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.contract import Problem, open_problem
+from foldsmith.problem.decisions import default_decision
+from foldsmith.problem.scoring import Scores, score_oof
+from foldsmith.results.fold_store import FoldStore
+from foldsmith.results.members import MemberStore
+from foldsmith.search.rounds import chosen_round, inner_split
+from foldsmith.search.sampling import fold_seed
+from foldsmith.spaces.cache import FoldCache
+from foldsmith.spaces.family import Family, FittedFold, FoldTask
+from foldsmith.spaces.registry import get_family
+from foldsmith.spaces.space import Params
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work for one slot: fit ``fold`` of a member, or finish the member when ``fold`` is None.
+
+    Args:
+        deadline: seconds since the epoch at which an iterative fit ends with what it has.
+    """
+
+    member: str
+    family: str
+    params: Params
+    fold: int | None
+    model_seed: int
+    repeat: int = 0
+    threads: int = 1
+    device: str = "cpu"
+    deadline: float | None = None
+
+    @property
+    def key(self) -> tuple[str, int | None]:
+        """Names the job among the running ones."""
+        return self.member, self.fold
+
+    @property
+    def label(self) -> str:
+        """For people: the fold, or that the member is being finished."""
+        return "finish" if self.fold is None else f"fold {self.fold + 1}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a job failed: a reason class, a line, and the end of the traceback or log."""
+
+    reason: str
+    message: str
+    tail: str = ""
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What the driver learns of a job; arrays stay on disk.
+
+    Args:
+        seconds: wall time in the slot.
+        provisional: score of the fold before its round is chosen; for pruning and display.
+        scores: of the finished member.
+        facts: what the family noted of the fit.
+    """
+
+    job: Job
+    seconds: float
+    provisional: float | None = None
+    scores: Scores | None = None
+    facts: dict[str, Any] | None = None
+    fault: Fault | None = None
+
+
+class Workbench:
+    """What a worker process keeps between jobs: the opened problem, encoded folds, the last fitted models."""
+
+    def __init__(self, root: Path, *, cache_bytes: int = 1 << 30, n_recent: int = 8) -> None:
+        self._root = root
+        self._cache = FoldCache(cache_bytes)
+        self._families: dict[str, Family] = {}
+        self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
+        self._n_recent = n_recent
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Opened on the first job; tables are memory-mapped, so workers share their pages."""
+        return open_problem(self._root)
+
+    @cached_property
+    def members(self) -> MemberStore:
+        """Where results go."""
+        return MemberStore(self.problem.folder)
+
+    def family(self, name: str) -> Family:
+        """The family called ``name``."""
+        if name not in self._families:
+            self._families[name] = get_family(name, self.problem.folder.code)
+        return self._families[name]
+
+    def run(self, job: Job) -> JobResult:
+        """Do the job; any error becomes a fault of the result."""
+        began = time.perf_counter()
+        try:
+            result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
+        except Exception as error:  # a failing fold must end one trial, never the worker
+            fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
+            result = JobResult(job, 0.0, fault=fault)
+        return replace(result, seconds=time.perf_counter() - began)
+
+    def remember(self, job: Job, fold: int, fitted: FittedFold) -> None:
+        """Keep a fitted model until its member is finished."""
+        self._recent[job.member, job.repeat, fold] = fitted
+        while len(self._recent) > self._n_recent:
+            self._recent.popitem(last=False)
+
+    def recall(self, job: Job, fold: int, store: FoldStore) -> FittedFold:
+        """The fitted model, from memory or from disk."""
+        fitted = self._recent.pop((job.member, job.repeat, fold), None)
+        return self.family(job.family).load(store.path) if fitted is None else fitted
+
+    def fold_task(self, job: Job, fold: int) -> FoldTask:
+        """The fold as a family sees it."""
+        problem = self.problem
+        train, valid = problem.plan.split(job.repeat, fold)
+        return FoldTask(
+            goal=problem.goal,
+            table=problem.data.train,
+            y=problem.fit_y,
+            train_rows=train,
+            valid_rows=valid,
+            params=job.params,
+            seed=fold_seed(job.model_seed, job.repeat, fold),
+            fold_key=f"{problem.contract}/{job.repeat}-{fold}",
+            threads=job.threads,
+            device=job.device,
+            deadline=job.deadline,
+            cache=self._cache,
+        )
+
+
+def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
+    """Fit a fold and store it; a fold that is already stored is not fitted again."""
+    store = bench.members.fold(job.member, job.repeat, fold)
+    if store.state(verify=True) != "missing":
+        record = store.fitted()
+        return JobResult(job, record["seconds"], record["provisional"], facts=record["facts"])
+    family = bench.family(job.family)
+    task = bench.fold_task(job, fold)
+    began = time.perf_counter()
+    fitted = family.fit_fold(task)
+    by_curve = family.stopping == "cv-curve"
+    valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
+    provisional = _provisional(bench.problem, fitted, task, valid)
+    inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
+    record = {
+        "member": job.member,
+        "fold": fold,
+        "repeat": job.repeat,
+        "seed": task.seed,
+        "provisional": provisional,
+        "inner_round": inner_round,
+        "seconds": time.perf_counter() - began,
+        "facts": fitted.facts,
+    }
+    store.save_fitted(fitted.save, fitted.curve, record)
+    _log_fit(bench, job, fold)
+    if by_curve:
+        bench.remember(job, fold, fitted)
+    else:
+        assert valid is not None
+        store.save_done(valid, _predict(bench.problem, fitted, bench.problem.data.test, None), {"round": None})
+    return JobResult(job, 0.0, provisional, facts=fitted.facts)
+
+
+def finish_member(bench: Workbench, job: Job) -> JobResult:
+    """Predict what waits for the other folds' curves, assemble the arrays, score them, complete the record."""
+    problem, members = bench.problem, bench.members
+    stores = [members.fold(job.member, job.repeat, fold) for fold in range(problem.plan.n_folds)]
+    family = bench.family(job.family)
+    rounds = _rounds(problem, family, stores)
+    for fold, store in enumerate(stores):
+        if store.state(verify=True) != "done":
+            fitted = bench.recall(job, fold, store)
+            task = bench.fold_task(job, fold)
+            valid = _predict(problem, fitted, task.table.take(task.valid_rows), rounds[fold])
+            store.save_done(valid, _predict(problem, fitted, problem.data.test, rounds[fold]), {"round": rounds[fold]})
+    oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, np.float32)
+    for fold, store in enumerate(stores):
+        oof[problem.plan.split(job.repeat, fold)[1]] = store.valid()
+    scores = score_oof(problem.judge, oof, job.repeat)
+    member = members.get(job.member)
+    records = [store.fitted() for store in stores]
+    details = {**member.details, "rounds": rounds, "fold_facts": [record["facts"] for record in records]}
+    seconds = float(sum(record["seconds"] for record in records))
+    members.finish(
+        replace(member, scores=scores, seconds=seconds, details=details, versions=library_versions(family)),
+        oof,
+        mean_prediction(problem, [store.test() for store in stores]),
+    )
+    return JobResult(job, 0.0, scores=scores)
+
+
+def mean_prediction(problem: Problem, predictions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean over fold models ``(n_rows, n_outputs)``, taken where the families fit (in logs for RMSLE)."""
+    if problem.goal.log1p:
+        return np.asarray(np.expm1(np.mean([np.log1p(p) for p in predictions], axis=0)), np.float32)
+    return np.asarray(np.mean(predictions, axis=0, dtype=np.float64), np.float32)
+
+
+def library_versions(family: Family) -> dict[str, str]:
+    """Versions that a member's numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("foldsmith", "numpy", "scikit-learn", "lightgbm", "xgboost", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _rounds(problem: Problem, family: Family, stores: Sequence[FoldStore]) -> list[int | None]:
+    """The round that predicts each fold, from the curves of the folds that may choose it."""
+    if family.stopping != "cv-curve":
+        return [None] * len(stores)
+    curves = [curve for store in stores if (curve := store.curve()) is not None]
+    assert len(curves) == len(stores), "a cv-curve family keeps a curve for every fold"
+    earlier_only = problem.plan.train_masks is not None
+    better = problem.goal.monitor_greater_is_better
+    return [
+        min(stores[0].fitted()["inner_round"], len(curves[0]))
+        if earlier_only and fold == 0
+        else chosen_round(curves, fold, greater_is_better=better, earlier_only=earlier_only)
+        for fold in range(len(curves))
+    ]
+
+
+def _inner_round(problem: Problem, family: Family, task: FoldTask) -> int | None:
+    """In time plans no earlier fold can advise the first one: its round comes from a split of its own train rows."""
+    if problem.plan.train_masks is None:
+        return None
+    fit_rows, stop_rows = inner_split(task.train_rows, task.seed)
+    inner = replace(task, train_rows=fit_rows, valid_rows=stop_rows, fold_key=f"{task.fold_key}/inner")
+    curve = family.fit_fold(inner).curve
+    assert curve is not None
+    return _own_best(problem, curve)
+
+
+def _predict(problem: Problem, fitted: FittedFold, table: Any, round: int | None) -> NDArray[np.float32]:
+    prediction = problem.to_output(fitted.predict(table, round))
+    if not np.isfinite(prediction).all():
+        bad = int((~np.isfinite(prediction)).any(axis=1).sum())
+        raise FloatingPointError(f"{bad} of {len(prediction)} rows have no finite prediction")
+    return prediction
+
+
+def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask) -> NDArray[np.float32]:
+    """Validation rows at the fold's own best round: good enough for a provisional score."""
+    round = None if fitted.curve is None else _own_best(bench.problem, fitted.curve)
+    return _predict(bench.problem, fitted, task.table.take(task.valid_rows), round)
+
+
+def _own_best(problem: Problem, curve: NDArray[np.float64]) -> int:
+    better = np.nanargmax if problem.goal.monitor_greater_is_better else np.nanargmin
+    return int(better(curve)) + 1
+
+
+def _curve_is_metric(problem: Problem) -> bool:
+    """Whether the learning curve already is the metric, so that a provisional score costs nothing."""
+    names = {"auc": "auc", "log_loss": "log_loss", "rmse": "rmse", "mae": "mae", "rmsle": "rmse"}
+    return names.get(problem.metric.name) == problem.goal.monitor
+
+
+def _provisional(problem: Problem, fitted: FittedFold, task: FoldTask, valid: NDArray[np.float32] | None) -> float:
+    if valid is None:
+        assert fitted.curve is not None
+        return float(fitted.curve[_own_best(problem, fitted.curve) - 1])
+    judge, values = problem.judge, valid
+    if judge.needs_labels:
+        values = default_decision(judge.metric, judge.task, judge.n_classes).apply(valid)
+    return judge.metric.score(judge.y[task.valid_rows], values)
+
+
+def _log_fit(bench: Workbench, job: Job, fold: int) -> None:
+    """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
+    logs = bench.problem.folder.logs
+    logs.mkdir(exist_ok=True)
+    with open(logs / "fits.log", "a") as file:
+        file.write(f"{job.member} {job.repeat} {fold}\n")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "oom"
+    if isinstance(error, FloatingPointError):
+        return "not_finite"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "disk_full"
+    return "error"

@@ -1,0 +1,89 @@
+"""Time: how much is left, what a trial will take, and until when a fold may run."""
+
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# A family that was never timed is tried only when at least this much is left.
+LEAST_TRY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One deadline over search, ensemble and submission.
+
+    Args:
+        deadline: seconds since the epoch; None for no limit.
+        reserve: seconds that what follows the search will need, asked anew each time.
+    """
+
+    deadline: float | None = None
+    reserve: Callable[[], float] = lambda: 0.0
+
+    def left(self) -> float:
+        """Seconds that the search still has; infinite without a deadline."""
+        return math.inf if self.deadline is None else self.deadline - self.reserve() - time.time()
+
+
+class Pace:
+    """Measured times per family, and what follows from them.
+
+    Args:
+        n_slots: jobs that run side by side.
+        n_folds: of a full cross-validation.
+    """
+
+    def __init__(self, clock: Clock, n_slots: int, n_folds: int) -> None:
+        self._clock = clock
+        self._n_slots = n_slots
+        self._n_folds = n_folds
+        self._fold_seconds: dict[str, list[float]] = defaultdict(list)
+        self._finish_seconds: dict[str, list[float]] = defaultdict(list)
+
+    def note(self, family: str, seconds: float, *, is_finish: bool) -> None:
+        """Remember how long a job took."""
+        (self._finish_seconds if is_finish else self._fold_seconds)[family].append(seconds)
+
+    def spent(self, family: str) -> float:
+        """Slot seconds used by a family so far."""
+        return sum(self._fold_seconds[family]) + sum(self._finish_seconds[family])
+
+    def fold_seconds(self, family: str) -> float | None:
+        """Typical time of a fold, None before the first one."""
+        recent = self._fold_seconds[family][-10:]
+        return statistics.median(recent) if recent else None
+
+    def remaining(self, family: str, n_folds: int) -> float:
+        """Expected wall seconds to fit ``n_folds`` more folds and finish the member; 0 for an untimed family."""
+        fold = self.fold_seconds(family) or 0.0
+        finish = self._finish_seconds[family][-10:]
+        # An untimed finish predicts train and test once: cheaper than a fold.
+        return math.ceil(n_folds / self._n_slots) * fold + (statistics.median(finish) if finish else 0.5 * fold)
+
+    def fits(self, family: str, n_folds: int | None = None) -> bool:
+        """Whether a trial (or the rest of one) is expected to end in time."""
+        left = self._clock.left()
+        if self.fold_seconds(family) is None:
+            return left > LEAST_TRY_SECONDS
+        return self.remaining(family, self._n_folds if n_folds is None else n_folds) <= left
+
+    def trial_deadline(self, family: str) -> float | None:
+        """When a trial that starts now should have all folds fitted.
+
+        An untimed family may use half of what is left, so that one slow family cannot eat a whole budget.
+        """
+        left = self._clock.left()
+        if math.isinf(left):
+            return None
+        return time.time() + (0.5 * left if self.fold_seconds(family) is None else 0.9 * left)
+
+    def fold_deadline(self, trial_deadline: float | None, n_folds_left: int) -> float | None:
+        """When a fold that starts now should end, so that the trial's other waves of folds get as much time."""
+        if trial_deadline is None:
+            return None
+        now = time.time()
+        waves = math.ceil(n_folds_left / self._n_slots)
+        return now + max(0.0, trial_deadline - now) / waves

@@ -1,0 +1,58 @@
+"""What people and other processes see of a running search."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """A busy slot: what runs there since when, and how long it usually takes (None when unknown)."""
+
+    slot: int
+    member: str
+    label: str
+    seconds: float
+    expected_seconds: float | None
+
+
+@dataclass(frozen=True)
+class FamilyView:
+    """A family so far: trials that count, the best score with its standard error, best-so-far history."""
+
+    name: str
+    n_trials: int
+    best: float | None = None
+    sem: float | None = None
+    history: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a search at one moment.
+
+    Args:
+        phase: ``starting``, ``searching``, ``stopping``, ``blending``, ``done`` or ``interrupted``.
+        budget_seconds: None without a time budget.
+        n_trials_wanted: None without a trial budget.
+        ensemble: nested score of the running ensemble and its standard error.
+        eta_seconds: expected time to the end, None when unknown.
+    """
+
+    phase: str
+    elapsed_seconds: float
+    budget_seconds: float | None = None
+    n_trials_wanted: int | None = None
+    n_complete: int = 0
+    n_running: int = 0
+    n_failed: int = 0
+    n_pruned: int = 0
+    families: tuple[FamilyView, ...] = ()
+    slots: tuple[SlotView, ...] = ()
+    eta_seconds: float | None = None
+    ensemble: tuple[float, float] | None = None
+    ensemble_size: int = 0
+    messages: tuple[str, ...] = field(default_factory=tuple)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)

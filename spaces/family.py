@@ -1,0 +1,145 @@
+"""The contract of a model family: what the search asks of it, and what one fitted fold can do.
+
+A family is one module with one subclass of :class:`Family`; the shared test suite
+``tests/spaces/family_suite.py`` says what it must keep. A user's own family is the same thing in the competition's
+``code/`` folder, named ``module:Class`` in ``foldsmith.toml``.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.goal import Goal
+from foldsmith.problem.tables import Schema, Table
+from foldsmith.spaces.cache import FoldCache
+from foldsmith.spaces.space import Params, Space, Value
+
+StoppingPolicy = Literal["cv-curve", "inner", "fixed"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a family may know of a problem before it sees any data."""
+
+    goal: Goal
+    schema: Schema
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one fold of a family occupies while it is fitted: whole CPU cores and a share of a GPU."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold to fit.
+
+    Args:
+        goal: what to fit.
+        table: all train rows (memory-mapped, read-only).
+        y: ``(n_rows,)`` class codes (int32) or values (float64, already transformed if ``goal.log1p``).
+        train_rows: ``(n_train,)`` sorted row numbers to fit on; anything fitted sees these rows only.
+        valid_rows: ``(n_valid,)`` sorted row numbers to score; used for the learning curve only.
+        params: a point of the family's space.
+        seed: of the model.
+        fold_key: names table and rows; two tasks with the same key have the same data.
+        threads: how many threads the library may use.
+        device: ``"cpu"`` or ``"cuda"`` (always the first visible GPU).
+        deadline: seconds since the epoch at which an iterative fit should end with what it has; None for never.
+        cache: the worker's, for encoded or binned data that does not depend on ``params``.
+    """
+
+    goal: Goal
+    table: Table
+    y: NDArray[Any]
+    train_rows: NDArray[np.int64]
+    valid_rows: NDArray[np.int64]
+    params: Mapping[str, Value]
+    seed: int
+    fold_key: str
+    threads: int = 1
+    device: str = "cpu"
+    deadline: float | None = None
+    cache: FoldCache = field(default_factory=FoldCache)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.time() >= self.deadline
+
+
+class FittedFold(Protocol):
+    """A fitted model with its fold's preprocessing.
+
+    Attributes:
+        curve: ``(n_rounds,)`` the goal's monitor on the validation rows after each round; None for a model without
+            rounds. ``predict(table, round=r)`` then works for 1 <= r <= n_rounds.
+        facts: JSON values worth remembering: ``device`` really used, ``stopped_by`` (``"patience"``, ``"deadline"``,
+            ``"rounds"``), counts.
+    """
+
+    curve: NDArray[np.float64] | None
+    facts: dict[str, Any]
+
+    def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
+        """Predict every row of ``table``.
+
+        Args:
+            table: any table of the same schema; unseen categories and missing values are fine.
+            round: how many boosting rounds to use; None for all, or for a model without rounds.
+
+        Returns:
+            ``(n_rows, goal.n_outputs)`` chance of class 1, chances of all classes, or values (in the units of
+            ``FoldTask.y``).
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the model into ``folder`` (exists), without pickle; ``Family.load`` reads it back."""
+        ...
+
+
+class Family(ABC):
+    """A kind of model that can be searched over.
+
+    ``name`` is the key that people type, ``prefix`` starts the ids of its members, ``stopping`` says how its number
+    of rounds is chosen. Instances hold no state; all methods may be called from any process.
+    """
+
+    name: str
+    prefix: str
+    stopping: StoppingPolicy = "fixed"
+
+    def accepts(self, facts: Facts) -> str | None:
+        """None when the family can fit this problem, else the reason why not."""
+        return None
+
+    @abstractmethod
+    def space(self, facts: Facts) -> Space:
+        """What is searched for this problem."""
+
+    @abstractmethod
+    def defaults(self, facts: Facts) -> list[Params]:
+        """Known good points of the space, best first; they are tried before the sampler decides."""
+
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """What one fold occupies."""
+        return Resources()
+
+    @abstractmethod
+    def fit_fold(self, task: FoldTask) -> FittedFold:
+        """Fit one fold. Fits preprocessing on the train rows only, and stops soon after ``task.deadline``."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> FittedFold:
+        """Read what ``FittedFold.save`` wrote, in a fresh process too."""

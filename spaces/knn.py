@@ -1,0 +1,158 @@
+"""Nearest neighbours (Fix & Hodges 1951; Cover & Hart 1967): weak alone, but unlike every other family in a blend."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.goal import Goal
+from foldsmith.problem.tables import Table
+from foldsmith.spaces.encoding import DenseEncoder, Matrix
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.matrices import dense_matrices
+from foldsmith.spaces.space import Choice, Int, Params, Space
+
+MAX_STORED_ROWS = 50_000
+BLOCK = 4096  # rows predicted at a time
+TREE_COLUMNS = 12  # a k-d tree pays up to about here
+
+
+@dataclass(frozen=True)
+class Vote:
+    """How neighbours become a prediction.
+
+    Args:
+        n_classes: of the target; 0 for values.
+        n_outputs: columns of a prediction.
+        median: values only: the weighted median instead of the mean, for absolute loss.
+        k: neighbours asked.
+        by_distance: nearer neighbours weigh more, by the inverse of their distance.
+        p: 1 for city-block distance, 2 for Euclidean.
+    """
+
+    n_classes: int
+    n_outputs: int
+    median: bool
+    k: int
+    by_distance: bool
+    p: int
+
+    def weights(self, distances: Matrix) -> Matrix:
+        """``(n_rows, k)``, mean one in each row; rows at distance zero take everything, as in scikit-learn."""
+        if not self.by_distance:
+            return np.ones_like(distances)
+        zero = distances <= 1e-7
+        inverse = np.where(zero.any(axis=1, keepdims=True), zero, 1 / np.maximum(distances, 1e-7))
+        return (inverse / inverse.mean(axis=1, keepdims=True)).astype(np.float32)
+
+    def chances(self, labels: NDArray[Any], weights: Matrix, prior: Matrix) -> Matrix:
+        """``(n_rows, n_outputs)`` weighted shares of the classes.
+
+        The class shares of the train rows count as one more neighbour, so that no chance is zero (log loss).
+        """
+        votes = np.stack([(weights * (labels == code)).sum(axis=1) for code in range(self.n_classes)], axis=1)
+        shares = (votes + prior) / (weights.sum(axis=1, keepdims=True) + 1)
+        return shares[:, 1:] if self.n_outputs == 1 else shares
+
+    def values(self, labels: NDArray[Any], weights: Matrix) -> Matrix:
+        """``(n_rows, 1)`` weighted means or medians."""
+        if not self.median:
+            return (weights * labels).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+        order = np.argsort(labels, axis=1, kind="stable")
+        reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+        middle = (reached >= reached[:, -1:] / 2).argmax(axis=1)
+        ranked = np.take_along_axis(labels, order, axis=1)
+        return np.take_along_axis(ranked, middle[:, None], axis=1)
+
+
+class FittedKNN:
+    """The stored train rows, encoded, and how their labels vote."""
+
+    curve = None
+
+    def __init__(self, vote: Vote, matrix: Matrix, labels: NDArray[Any], prior: Matrix, encoder: DenseEncoder) -> None:
+        from sklearn.neighbors import NearestNeighbors
+
+        self.facts: dict[str, Any] = {"device": "cpu", "n_stored_rows": len(labels)}
+        self._vote, self._matrix, self._labels, self._prior, self._encoder = vote, matrix, labels, prior, encoder
+        algorithm = "kd_tree" if matrix.shape[1] <= TREE_COLUMNS else "brute"
+        self._index = NearestNeighbors(n_neighbors=vote.k, p=vote.p, algorithm=algorithm).fit(matrix)
+
+    def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
+        """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
+        matrix = self._encoder.transform(table)
+        out = np.zeros((len(matrix), self._vote.n_outputs), np.float32)
+        for start in range(0, len(matrix), BLOCK):
+            distances, neighbours = self._index.kneighbors(matrix[start : start + BLOCK])
+            weights, labels = self._vote.weights(distances), self._labels[neighbours]
+            if self._vote.n_classes:
+                out[start : start + BLOCK] = self._vote.chances(labels, weights, self._prior)
+            else:
+                out[start : start + BLOCK] = self._vote.values(labels, weights)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write ``rows.npz`` and the encoder."""
+        vote = {f"vote_{name}": np.array(value) for name, value in vars(self._vote).items()}
+        np.savez(folder / "rows.npz", matrix=self._matrix, labels=self._labels, prior=self._prior, **vote)
+        self._encoder.save(folder)
+
+
+class KNN(Family):
+    """k nearest neighbours on scaled columns; ranges after TabArena and mljar."""
+
+    name = "knn"
+    prefix = "knn"
+
+    def space(self, facts: Facts) -> Space:
+        """At most 500 neighbours, and never more than a third of the rows."""
+        return Space(
+            "knn@1",
+            {
+                "k": Int(1, max(1, min(500, facts.n_rows // 3)), log=True),
+                "weights": Choice(("uniform", "distance")),
+                "p": Choice((1, 2)),
+                "numeric": Choice(("standard", "quantile")),
+            },
+        )
+
+    def defaults(self, facts: Facts) -> list[Params]:
+        """More neighbours for chances than for values."""
+        k = 30 if facts.goal.is_classification else 10
+        return [{"k": min(k, max(1, facts.n_rows // 3)), "weights": "distance", "p": 1, "numeric": "quantile"}]
+
+    def fit_fold(self, task: FoldTask) -> FittedFold:
+        """Store the train rows, or a drawn part of them when there are more than fit."""
+        scaling: Any = task.params["numeric"]
+        fold = dense_matrices(task, scaling)
+        matrix, target = fold.train, task.y[task.train_rows]
+        if len(target) > MAX_STORED_ROWS:
+            drawn = np.sort(np.random.default_rng(task.seed).permutation(len(target))[:MAX_STORED_ROWS])
+            matrix, target = matrix[drawn], target[drawn]
+        prior = np.bincount(target, minlength=task.goal.n_classes) / len(target) if task.goal.is_classification else [0]
+        vote = _vote(task, len(target))
+        fitted = FittedKNN(vote, matrix, target, np.asarray(prior, np.float32), fold.encoder)
+        fitted.facts |= {"n_train_rows": len(task.train_rows), "k": vote.k}
+        return fitted
+
+    def load(self, folder: Path) -> FittedFold:
+        """Read the stored rows and the encoder."""
+        with np.load(folder / "rows.npz", allow_pickle=False) as stored:
+            vote = Vote(**{name[5:]: stored[name].item() for name in stored.files if name.startswith("vote_")})
+            return FittedKNN(vote, stored["matrix"], stored["labels"], stored["prior"], DenseEncoder.load(folder))
+
+
+def _vote(task: FoldTask, n_stored: int) -> Vote:
+    goal: Goal = task.goal
+    k, p = task.params["k"], task.params["p"]
+    assert isinstance(k, int) and isinstance(p, int), "the space says so"
+    return Vote(
+        n_classes=goal.n_classes if goal.is_classification else 0,
+        n_outputs=goal.n_outputs,
+        median=goal.loss == "absolute",
+        k=min(k, max(1, n_stored)),
+        by_distance=task.params["weights"] == "distance",
+        p=p,
+    )

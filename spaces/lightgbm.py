@@ -1,0 +1,159 @@
+"""LightGBM: leaf-wise gradient boosting with native categories (Ke et al. 2017, NeurIPS)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.tables import Table
+from foldsmith.spaces.boosting import MAX_ROUNDS, CurveWatch, as_columns
+from foldsmith.spaces.encoding import TreeEncoder
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.space import Choice, Float, Int, Params, Space
+
+OBJECTIVES = {
+    ("binary", "log_loss"): "binary",
+    ("multiclass", "log_loss"): "multiclass",
+    ("regression", "squared"): "regression",
+    ("regression", "absolute"): "regression_l1",
+}
+MONITORS = {"auc": "auc", "rmse": "rmse", "mae": "l1"}
+
+# Binning does not depend on the searched parameters, so one binned data set serves every trial of a fold.
+BINNING = {"max_bin": 255, "feature_pre_filter": False, "min_data_in_bin": 3, "verbosity": -1}
+
+
+class FittedLightGBM:
+    """A booster with every tree it grew (rounds are chosen at prediction time) and its encoder."""
+
+    def __init__(self, booster: Any, encoder: TreeEncoder, n_outputs: int, curve: NDArray[np.float64] | None) -> None:
+        self.curve = curve
+        self.facts: dict[str, Any] = {"device": "cpu"}
+        self._booster = booster
+        self._encoder = encoder
+        self._n_outputs = n_outputs
+
+    def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
+        """Chances or values, ``(n_rows, n_outputs)``."""
+        raw = self._booster.predict(self._encoder.transform(table), num_iteration=round or -1, num_threads=1)
+        return as_columns(raw, self._n_outputs)
+
+    def save(self, folder: Path) -> None:
+        """LightGBM's own text format."""
+        (folder / "model.txt").write_text(self._booster.model_to_string(num_iteration=-1))
+        self._encoder.save(folder)
+
+
+class LightGBM(Family):
+    """Gradient boosting with LightGBM; ranges after TabArena, pytabkit and published winners' parameters."""
+
+    name = "lightgbm"
+    prefix = "lgb"
+    stopping = "cv-curve"
+
+    def space(self, facts: Facts) -> Space:
+        """Category parameters are searched only where there are categories."""
+        params: dict[str, Float | Int | Choice] = {
+            "learning_rate": Float(0.01, 0.1, log=True),
+            "num_leaves": Int(4, 256, log=True),
+            "min_data_in_leaf": Int(1, max(2, min(200, facts.n_rows // 10)), log=True),
+            "feature_fraction": Float(0.2, 1.0),
+            "bagging_fraction": Float(0.5, 1.0),
+            "lambda_l1": Float(1e-4, 10.0, log=True),
+            "lambda_l2": Float(1e-3, 100.0, log=True),
+            "min_sum_hessian_in_leaf": Float(1e-3, 20.0, log=True),
+            "extra_trees": Choice((False, True)),
+        }
+        if facts.schema.categorical:
+            params |= {
+                "cat_smooth": Float(1e-3, 100.0, log=True),
+                "cat_l2": Float(5e-3, 10.0, log=True),
+                "min_data_per_group": Int(2, 200, log=True),
+                "max_cat_to_onehot": Int(4, 100, log=True),
+            }
+        return Space("lightgbm@1", params)
+
+    def defaults(self, facts: Facts) -> list[Params]:
+        """The tuned default of pytabkit (Holzmueller et al. 2024), smaller leaves on small data."""
+        classification = facts.goal.is_classification
+        leaf = min(40 if classification else 3, max(2, facts.n_rows // 100))
+        params: Params = {
+            "learning_rate": 0.04 if classification else 0.05,
+            "num_leaves": 50 if classification else 100,
+            "min_data_in_leaf": leaf,
+            "feature_fraction": 0.8,
+            "bagging_fraction": 0.75 if classification else 0.7,
+            "lambda_l1": 1e-4,
+            "lambda_l2": 1e-3,
+            "min_sum_hessian_in_leaf": 1e-3 if classification else 0.1,
+            "extra_trees": False,
+        }
+        if facts.schema.categorical:
+            params |= {"cat_smooth": 10.0, "cat_l2": 10.0, "min_data_per_group": 100, "max_cat_to_onehot": 8}
+        return [params]
+
+    def fit_fold(self, task: FoldTask) -> FittedFold:
+        """Boost until the fold's curve has stopped improving for long, keeping every tree."""
+        import lightgbm
+
+        encoder, train, valid = _datasets(task)
+        goal = task.goal
+        watch = CurveWatch(goal.monitor_greater_is_better, lambda: task.is_late)
+        params = {
+            **task.params,
+            **BINNING,
+            "objective": OBJECTIVES[goal.kind, goal.loss],
+            "metric": MONITORS.get(goal.monitor, "multi_logloss" if goal.kind == "multiclass" else "binary_logloss"),
+            "bagging_freq": 1,
+            "seed": task.seed % 2**31,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": task.threads,
+        }
+        if goal.kind == "multiclass":
+            params["num_class"] = goal.n_classes
+
+        def record(env: Any) -> None:
+            if watch.add(env.evaluation_result_list[0][2]):
+                raise lightgbm.callback.EarlyStopException(watch.best_round - 1, env.evaluation_result_list)
+
+        # Without keep_training_booster, lightgbm.train would drop the trees after the fold's own best round.
+        booster = lightgbm.train(
+            params, train, MAX_ROUNDS, valid_sets=[valid], callbacks=[record], keep_training_booster=True
+        )
+        fitted = FittedLightGBM(booster, encoder, goal.n_outputs, watch.curve)
+        fitted.facts |= {"stopped_by": watch.stopped_by, "own_best_round": watch.best_round}
+        return fitted
+
+    def load(self, folder: Path) -> FittedFold:
+        """Read the text model and the encoder."""
+        import lightgbm
+
+        booster = lightgbm.Booster(model_file=folder / "model.txt")
+        n_outputs = booster.num_model_per_iteration()
+        return FittedLightGBM(booster, TreeEncoder.load(folder), n_outputs, None)
+
+
+def _datasets(task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
+    """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
+    import lightgbm
+
+    def make() -> tuple[TreeEncoder, Any, Any]:
+        fold = tree_matrices(task)
+        # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
+        shared: dict[str, Any] = {
+            "categorical_feature": fold.encoder.categorical,
+            "params": {**BINNING, "num_threads": task.threads},
+        }
+        train = lightgbm.Dataset(fold.train, task.y[task.train_rows], **shared).construct()
+        valid = lightgbm.Dataset(fold.valid, task.y[task.valid_rows], reference=train, **shared).construct()
+        return fold.encoder, train, valid
+
+    found: tuple[TreeEncoder, Any, Any] = task.cache.get(
+        ("lightgbm data", task.fold_key, task.goal),
+        make,
+        lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
+    )
+    return found

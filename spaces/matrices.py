@@ -1,0 +1,51 @@
+"""The encoded matrices of one fold, made once per worker: they depend on the rows alone, not on the parameters."""
+
+from dataclasses import dataclass
+
+from foldsmith.spaces.encoding import DenseEncoder, Matrix, TreeEncoder
+from foldsmith.spaces.family import FoldTask
+from foldsmith.spaces.scaling import Scaling
+
+
+@dataclass(frozen=True)
+class TreeFold:
+    """Matrices for trees, not to be written to: ``train`` ``(n_train, n_columns)``, ``valid`` ``(n_valid, n_columns)``."""
+
+    encoder: TreeEncoder
+    train: Matrix
+    valid: Matrix
+
+
+@dataclass(frozen=True)
+class DenseFold:
+    """The matrix for linear models, distances and nets, not to be written to: ``train`` ``(n_train, n_columns)``."""
+
+    encoder: DenseEncoder
+    train: Matrix
+
+
+def tree_matrices(task: FoldTask) -> TreeFold:
+    """Numbers, date parts, text components and category codes; missing values are NaN."""
+
+    def make() -> TreeFold:
+        encoder = TreeEncoder.fit(task.table, task.train_rows, seed=0)
+        train = encoder.transform(task.table.take(task.train_rows))
+        return TreeFold(encoder, train, encoder.transform(task.table.take(task.valid_rows)))
+
+    found: TreeFold = task.cache.get(
+        ("tree matrices", task.fold_key), make, lambda fold: fold.train.nbytes + fold.valid.nbytes
+    )
+    return found
+
+
+def dense_matrices(task: FoldTask, scaling: Scaling) -> DenseFold:
+    """Scaled numbers, missing indicators and one-hot levels; no missing values."""
+
+    def make() -> DenseFold:
+        encoder = DenseEncoder.fit(task.table, task.train_rows, seed=0, scaling=scaling)
+        return DenseFold(encoder, encoder.transform(task.table.take(task.train_rows)))
+
+    found: DenseFold = task.cache.get(
+        ("dense matrices", scaling, task.fold_key), make, lambda fold: fold.train.nbytes
+    )
+    return found

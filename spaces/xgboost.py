@@ -1,0 +1,236 @@
+"""XGBoost: depth-wise gradient boosting with native categories (Chen & Guestrin 2016, arXiv:1603.02754)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.tables import Table
+from foldsmith.spaces.boosting import MAX_ROUNDS, CurveWatch, as_columns
+from foldsmith.spaces.encoding import Matrix, TreeEncoder
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.space import Choice, Condition, Float, Int, Param, Params, Space
+
+OBJECTIVES = {
+    ("binary", "log_loss"): "binary:logistic",
+    ("multiclass", "log_loss"): "multi:softprob",
+    ("regression", "squared"): "reg:squarederror",
+    ("regression", "absolute"): "reg:absoluteerror",
+}
+MAX_BIN = 256  # not searched, so that one binned data set serves every trial of a fold
+
+
+@dataclass(frozen=True)
+class SeenCodes:
+    """Which codes of each categorical column stood in the train rows; every other code becomes a missing value.
+
+    XGBoost sends a code that it never saw in training to the left child, which says nothing about it; a missing value
+    goes where the loss is lower.
+    """
+
+    encoder: TreeEncoder
+    seen: tuple[NDArray[np.float32], ...]
+
+    @classmethod
+    def fit(cls, encoder: TreeEncoder, train: Matrix) -> "SeenCodes":
+        """Collect the codes of ``train``, ``(n_rows, n_columns)``."""
+        seen = tuple(np.unique(train[:, c][~np.isnan(train[:, c])]) for c in encoder.categorical)
+        return cls(encoder, seen)
+
+    def mask(self, matrix: Matrix) -> Matrix:
+        """A copy of ``matrix`` with unseen codes missing."""
+        masked = matrix.copy()
+        for column, seen in zip(self.encoder.categorical, self.seen, strict=True):
+            masked[~np.isin(masked[:, column], seen), column] = np.nan
+        return masked
+
+    @property
+    def feature_types(self) -> list[str]:
+        """XGBoost's type per column: ``"q"`` quantitative, ``"c"`` categorical."""
+        return ["q"] * self.encoder.n_before_codes + ["c"] * self.encoder.n_codes
+
+    def save(self, folder: Path) -> None:
+        """Write ``seen.npz`` and the encoder."""
+        np.savez(folder / "seen.npz", **{f"seen_{n:05d}": codes for n, codes in enumerate(self.seen)})
+        self.encoder.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SeenCodes":
+        """Read what ``save`` wrote."""
+        with np.load(folder / "seen.npz", allow_pickle=False) as stored:
+            return cls(TreeEncoder.load(folder), tuple(stored[name] for name in sorted(stored.files)))
+
+
+class FittedXGBoost:
+    """A booster with every tree it grew (rounds are chosen at prediction time) and its encoder."""
+
+    def __init__(self, booster: Any, codes: SeenCodes, n_outputs: int, curve: NDArray[np.float64] | None) -> None:
+        self.curve = curve
+        self.facts: dict[str, Any] = {}
+        self._booster = booster
+        self._codes = codes
+        self._n_outputs = n_outputs
+
+    def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
+        """Chances or values, ``(n_rows, n_outputs)``."""
+        import xgboost
+
+        matrix = self._codes.mask(self._codes.encoder.transform(table))
+        data = xgboost.DMatrix(matrix, feature_types=self._codes.feature_types, enable_categorical=True, nthread=1)
+        raw = self._booster.predict(data, iteration_range=(0, round or 0))
+        return as_columns(raw, self._n_outputs)
+
+    def save(self, folder: Path) -> None:
+        """XGBoost's binary JSON."""
+        self._booster.save_model(folder / "model.ubj")
+        self._codes.save(folder)
+
+
+class XGBoost(Family):
+    """Gradient boosting with XGBoost; ranges after TabArena, pytabkit and published winners' parameters."""
+
+    name = "xgboost"
+    prefix = "xgb"
+    stopping = "cv-curve"
+
+    def space(self, facts: Facts) -> Space:
+        """Leaf-wise growth brings its own bound on leaves; category splits only where there are categories."""
+        params: dict[str, Param] = {
+            "eta": Float(0.01, 0.1, log=True),
+            "grow_policy": Choice(("depthwise", "lossguide")),
+            "max_depth": Int(3, 12),
+            "max_leaves": Int(8, 1024, log=True, when=Condition("grow_policy", ("lossguide",))),
+            "min_child_weight": Float(1e-3, 50.0, log=True),
+            "subsample": Float(0.5, 1.0),
+            "colsample_bytree": Float(0.3, 1.0),
+            "colsample_bylevel": Float(0.6, 1.0),
+            "colsample_bynode": Float(0.5, 1.0),
+            "reg_alpha": Float(1e-4, 10.0, log=True),
+            "reg_lambda": Float(1e-3, 30.0, log=True),
+            "gamma": Float(1e-4, 10.0, log=True),
+        }
+        if facts.schema.categorical:
+            params["max_cat_to_onehot"] = Int(4, 100, log=True)
+        return Space("xgboost@1", params)
+
+    def defaults(self, facts: Facts) -> list[Params]:
+        """The tuned default of pytabkit (Holzmueller et al. 2024, arXiv:2407.04491), as near as the space allows."""
+        classification = facts.goal.is_classification
+        params: Params = {
+            "eta": 0.08 if classification else 0.05,
+            "grow_policy": "depthwise",
+            "max_depth": 6 if classification else 9,
+            "min_child_weight": 1e-3 if classification else 2.0,
+            "subsample": 0.65 if classification else 0.7,
+            "colsample_bytree": 1.0,
+            "colsample_bylevel": 0.9 if classification else 1.0,
+            "colsample_bynode": 1.0,
+            "reg_alpha": 1e-4,
+            "reg_lambda": 1e-3,
+            "gamma": 1e-4,
+        }
+        if facts.schema.categorical:
+            params["max_cat_to_onehot"] = 8
+        return [params]
+
+    def fit_fold(self, task: FoldTask) -> FittedFold:
+        """Boost until the fold's curve has stopped improving for long, keeping every tree.
+
+        Raises:
+            FoldsmithError: a GPU was asked for and XGBoost fell back to the CPU.
+        """
+        import xgboost
+
+        codes, train, valid = _matrices(task)
+        watch = CurveWatch(task.goal.monitor_greater_is_better, lambda: task.is_late)
+
+        class Record(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # the library is untyped
+            def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+                (values,) = evals_log["valid"].values()
+                return watch.add(float(values[-1]))
+
+        booster = xgboost.train(
+            _library_params(task),
+            train,
+            MAX_ROUNDS,
+            evals=[(valid, "valid")],
+            callbacks=[Record()],
+            verbose_eval=False,
+        )
+        fitted = FittedXGBoost(booster, codes, task.goal.n_outputs, watch.curve)
+        fitted.facts |= {
+            "device": _device_used(booster, task.device),
+            "stopped_by": watch.stopped_by,
+            "own_best_round": watch.best_round,
+        }
+        booster.set_param({"device": "cpu"})  # predictions of a kept model need no GPU
+        return fitted
+
+    def load(self, folder: Path) -> FittedFold:
+        """Read the booster and the encoder."""
+        import json
+
+        import xgboost
+
+        booster = xgboost.Booster(model_file=folder / "model.ubj")
+        model = json.loads(booster.save_config())["learner"]["learner_model_param"]
+        return FittedXGBoost(booster, SeenCodes.load(folder), max(1, int(model["num_class"])), None)
+
+
+def _library_params(task: FoldTask) -> dict[str, Any]:
+    goal = task.goal
+    monitor = {"log_loss": "mlogloss" if goal.kind == "multiclass" else "logloss"}.get(goal.monitor, goal.monitor)
+    params = {
+        **task.params,
+        "objective": OBJECTIVES[goal.kind, goal.loss],
+        "eval_metric": monitor,
+        "tree_method": "hist",
+        "max_bin": MAX_BIN,
+        "device": task.device,
+        "nthread": task.threads,
+        "seed": task.seed % 2**31,
+        "verbosity": 0,
+    }
+    return params | ({"num_class": goal.n_classes} if goal.kind == "multiclass" else {})
+
+
+def _device_used(booster: Any, asked: str) -> str:
+    """The device that the booster's own configuration names after training."""
+    import json
+
+    used = str(json.loads(booster.save_config())["learner"]["generic_param"]["device"]).split(":")[0]
+    if used != asked:
+        raise FoldsmithError(
+            f"XGBoost trained on {used!r} though device {asked!r} was asked for; "
+            "install an XGBoost build with CUDA and check the driver, or choose the device 'cpu'"
+        )
+    return used
+
+
+def _matrices(task: FoldTask) -> tuple[SeenCodes, Any, Any]:
+    """The fold's binned data, made once per worker and device."""
+    import xgboost
+
+    def make() -> tuple[SeenCodes, Any, Any]:
+        fold = tree_matrices(task)
+        codes = SeenCodes.fit(fold.encoder, fold.train)
+        shared: dict[str, Any] = {
+            "feature_types": codes.feature_types,
+            "enable_categorical": True,
+            "max_bin": MAX_BIN,
+            "nthread": task.threads,
+        }
+        train = xgboost.QuantileDMatrix(fold.train, task.y[task.train_rows], **shared)
+        valid = xgboost.QuantileDMatrix(codes.mask(fold.valid), task.y[task.valid_rows], ref=train, **shared)
+        return codes, train, valid
+
+    found: tuple[SeenCodes, Any, Any] = task.cache.get(
+        ("xgboost data", task.fold_key, task.goal, task.device),
+        make,
+        lambda made: made[0].encoder.n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
+    )
+    return found
