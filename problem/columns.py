@@ -100,16 +100,19 @@ def _column(name: str, train: pd.Series, test: pd.Series, *, is_id: bool, overri
         return Column(name, "id", "the declared id")
     if override is not None:
         return Column(name, override, _override_reason(name, override, train))
-    constant = _constant_reason(train)
+    is_words = not _is_number(train) and not cells.is_time(train)
+    values = cells.strings(train) if is_words else train
+    constant = _constant_reason(values)
     if constant:
         return Column(name, "constant", constant)
-    if cells.is_time(train):
-        kind, reason = _time_column(train)
-    elif _is_number(train):
-        kind, reason = _number_column(name, train, test)
+    if is_words:
+        kind, reason = _word_column(name, values, cells.strings(test))
+    elif cells.is_time(train):
+        kind, reason = "datetime", f"stored as dates: {train.dropna().iloc[0]}"
     else:
-        kind, reason = _word_column(name, train, test)
-    return Column(name, kind, reason + _missing(train))
+        kind, reason = _number_column(name, train, test)
+    n_missing = int(values.isna().sum())
+    return Column(name, kind, f"{reason}; {n_missing} missing" if n_missing else reason)
 
 
 def _is_number(series: pd.Series) -> bool:
@@ -121,23 +124,10 @@ def _is_number(series: pd.Series) -> bool:
 
 def _constant_reason(series: pd.Series) -> str:
     """Why the column is constant, or ''; one value beside missing ones is not, it tells which rows lack it."""
-    if _is_number(series) or cells.is_time(series):
-        values, has_missing = list(series.dropna().unique()[:2]), bool(series.isna().any())
-    else:
-        texts = cells.strings(series)
-        values, has_missing = cells.distinct(texts), bool(texts.isna().any())
-    if not values:
+    values = series.dropna().unique()
+    if len(values) == 0:
         return "all missing"
-    return "" if values[1:] or has_missing else f"every value the same: {_short(values[0])}"
-
-
-def _missing(series: pd.Series) -> str:
-    count = int((series if _is_number(series) or cells.is_time(series) else cells.strings(series)).isna().sum())
-    return f"; {count} missing" if count else ""
-
-
-def _time_column(train: pd.Series) -> tuple[Kind, str]:
-    return "datetime", f"stored as dates: {train.dropna().iloc[0]}"
+    return "" if len(values) > 1 or series.isna().any() else f"every value the same: {_short(values[0])}"
 
 
 def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, str]:
@@ -145,7 +135,7 @@ def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, 
     present = values[~np.isnan(values)]
     test_values, n_words = cells.numbers(test)
     if n_words > _MOST_WORDS_IN_TEST * len(test):
-        return _category(train, f"numbers in train, but {n_words} of {len(test)} test rows hold words; ")
+        return _category(cells.strings(train), f"numbers in train, but {n_words} of {len(test)} test rows hold words; ")
     if set(np.unique(present)) == {0.0, 1.0} and np.isin(test_values[~np.isnan(test_values)], (0.0, 1.0)).all():
         return "boolean", "2 values: 0/1"
     if pd.api.types.is_integer_dtype(train.dtype) and _is_unnamed_id(name, train, test):
@@ -154,12 +144,12 @@ def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, 
 
 
 def _word_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, str]:
-    texts = cells.strings(train)
-    values = cells.distinct(texts)
+    """The kind of a column given as strings, see :func:`foldsmith.problem.cells.strings`."""
+    values = cells.distinct(train)
     pair = cells.boolean_pair(values)
     if pair and not cells.unknown_truth(test):
         return "boolean", f"2 values: {'/'.join(pair)}"
-    if _is_unnamed_id(name, texts, cells.strings(test)):
+    if _is_unnamed_id(name, train, test):
         return "id", "a different value in each row of train and test, and named like an id"
     numbers, n_words = cells.numbers(train)
     if n_words == 0 and not np.isnan(numbers).all():
@@ -171,7 +161,7 @@ def _word_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, st
         return "datetime", f"parses as dates: {values[0]}"
     if pd.Series(values, dtype="str").str.contains(_IMAGE_PATH, regex=True).all():
         return _category(train, "paths of image files, taken as plain labels; ")
-    return _text(texts, values) or _category(train, "")
+    return _text(train, values) or _category(train, "")
 
 
 def _is_unnamed_id(name: str, train: pd.Series, test: pd.Series) -> bool:
@@ -191,8 +181,8 @@ def _text(texts: pd.Series, values: list[str]) -> tuple[Kind, str] | None:
     return "text", f"{words:.1f} words and {length:.0f} characters on average, {len(values)} of {len(present)} distinct"
 
 
-def _category(train: pd.Series, prefix: str) -> tuple[Kind, str]:
-    counts = cells.strings(train).value_counts()
+def _category(texts: pd.Series, prefix: str) -> tuple[Kind, str]:
+    counts = texts.value_counts()
     n_once = int((counts == 1).sum())
     rare = f"{n_once} of them in one row only" if n_once else f"each {counts.min()} rows or more"
     return "categorical", f"{prefix}{len(counts)} distinct string{'s' if len(counts) > 1 else ''}, {rare}"

@@ -97,8 +97,11 @@ def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> 
     return f"{what} {name!r} is not a column of {path.name}{hint} columns: {', '.join(header)}"
 
 
-def open_dataset(folder: Folder, config: Config) -> Dataset:
+def open_dataset(folder: Folder, config: Config, frames: Frames | None = None) -> Dataset:
     """Open the tables that the config names; parse and store them on the first call.
+
+    Args:
+        frames: the files' content, if it was read already.
 
     Raises:
         InputError: whatever is wrong with the files.
@@ -114,7 +117,7 @@ def open_dataset(folder: Folder, config: Config) -> Dataset:
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
     if not (train_folder.exists() and test_folder.exists()):
-        _store(folder, config, paths, train_fingerprint, test_fingerprint)
+        _store(folder, config, frames or _read(config, paths), train_fingerprint, test_fingerprint)
     target = Target.from_json(read_json(folder.tables / f"{train_fingerprint}.target.json"))
     y = np.asarray(read_array(folder.tables / f"{train_fingerprint}.y.npy"))
     return Dataset(
@@ -129,10 +132,13 @@ def open_dataset(folder: Folder, config: Config) -> Dataset:
     )
 
 
-def _store(folder: Folder, config: Config, paths: tuple[Path, Path], train_name: str, test_name: str) -> None:
-    """Parse both files; a table's folder appears last, so that it vouches for the labels beside it."""
+def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
+    return read_frames(*paths, target=config.data.target[0], id_column=config.data.id)
+
+
+def _store(folder: Folder, config: Config, frames: Frames, train_name: str, test_name: str) -> None:
+    """Type both tables; a table's folder appears last, so that it vouches for the labels beside it."""
     data = config.data
-    frames = read_frames(*paths, target=data.target[0], id_column=data.id)
     folder.tables.mkdir(parents=True, exist_ok=True)
     train_folder = folder.tables / train_name
     if train_folder.exists():
@@ -144,7 +150,7 @@ def _store(folder: Folder, config: Config, paths: tuple[Path, Path], train_name:
         columns = infer_columns(
             frames.train, frames.test, target=data.target[0], id_column=data.id, overrides=config.columns
         )
-        schema = build_schema(frames.train, columns)
+        schema = build_schema(frames.train, columns, test=frames.test)
         write_array(folder.tables / f"{train_name}.y.npy", y)
         write_json(folder.tables / f"{train_name}.target.json", target.to_json())
         save_table(type_frame(frames.train, schema), train_folder)

@@ -78,11 +78,11 @@ def score_oof(judge: Judge, oof: NDArray[Any], repeat: int = 0) -> Scores:
     scored on the rows that chose it.
     """
     values = crossfitted_labels(judge, oof, repeat) if judge.needs_labels else oof
-    scores = _aggregate(judge, values, repeat)
+    scores = score_values(judge, values, repeat)
     if not judge.needs_labels:
         return scores
     plain = default_decision(judge.metric, judge.task, judge.n_classes).apply(np.nan_to_num(oof))
-    return Scores(**{**asdict(scores), "untuned": _aggregate(judge, plain, repeat).value})
+    return Scores(**{**asdict(scores), "untuned": score_values(judge, plain, repeat).value})
 
 
 def crossfitted_labels(judge: Judge, oof: NDArray[Any], repeat: int = 0) -> NDArray[np.int64]:
@@ -97,7 +97,8 @@ def crossfitted_labels(judge: Judge, oof: NDArray[Any], repeat: int = 0) -> NDAr
     return labels
 
 
-def _aggregate(judge: Judge, values: NDArray[Any], repeat: int) -> Scores:
+def score_values(judge: Judge, values: NDArray[Any], repeat: int = 0) -> Scores:
+    """Score values or labels of all rows as they are, per fold and pooled."""
     folds = [judge.plan.split(repeat, fold)[1] for fold in range(judge.plan.n_folds)]
     per_fold = tuple(judge.score(rows, values) for rows in folds)
     known = np.array([score for score in per_fold if np.isfinite(score)])

@@ -1,7 +1,7 @@
 """The contract of a model family: what the search asks of it, and what one fitted fold can do.
 
 A family is one module with one subclass of :class:`Family`; the shared test suite
-``tests/spaces/family_suite.py`` says what it must keep. A user's own family is the same thing in the competition's
+:mod:`foldsmith.spaces.testing` says what it must keep. A user's own family is the same thing in the competition's
 ``code/`` folder, named ``module:Class`` in ``foldsmith.toml``.
 """
 

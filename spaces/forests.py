@@ -152,10 +152,10 @@ class _Forest(Family):
 
     def defaults(self, facts: Facts) -> list[Params]:
         """Leaves of a few rows: chances of 0 and 1, which a leaf of one row gives, are costly in log loss."""
-        if not facts.goal.is_classification:
-            return [{"max_features": 0.7, "min_samples_leaf": 2}]
-        leaf = 2 if facts.n_rows < 200 else 4
-        return [{"max_features": _square_root_share(facts), "min_samples_leaf": leaf, "criterion": "entropy"}]
+        params: Params = {"max_features": 0.7, "min_samples_leaf": 2}
+        if facts.goal.is_classification:
+            params |= {"min_samples_leaf": 2 if facts.n_rows < 200 else 4, "criterion": "entropy"}
+        return [params]
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Grow trees in batches until all are there or the deadline has passed; at least one batch."""
@@ -211,8 +211,11 @@ class RandomForest(_Forest):
         return Space("random_forest@1", {**super().space(facts).params, "max_samples": Float(0.5, 1.0)})
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """The shared defaults on full bootstrap samples."""
-        return [{**params, "max_samples": 1.0} for params in super().defaults(facts)]
+        """The shared defaults on full bootstrap samples; for classes, fewer columns a split."""
+        more: Params = {"max_samples": 1.0}
+        if facts.goal.is_classification:
+            more["max_features"] = _square_root_share(facts)
+        return [params | more for params in super().defaults(facts)]
 
     def _estimator(self, task: FoldTask) -> Any:
         from sklearn import ensemble

@@ -15,6 +15,7 @@ from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.space import Choice, Int, Params, Space
 
 MAX_STORED_ROWS = 50_000
+N_BINS = 16
 BLOCK = 4096  # rows predicted at a time
 TREE_COLUMNS = 12  # a k-d tree pays up to about here
 
@@ -67,28 +68,48 @@ class Vote:
         return np.take_along_axis(ranked, middle[:, None], axis=1)
 
 
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The stored train rows.
+
+    Args:
+        matrix: ``(n_stored, n_columns)`` encoded rows times the column weights.
+        labels: ``(n_stored,)`` class codes or values.
+        column_weights: ``(n_columns,)``, what every encoded row is multiplied by.
+        prior: ``(n_classes,)`` class shares; empty for values.
+    """
+
+    matrix: Matrix
+    labels: NDArray[Any]
+    column_weights: Matrix
+    prior: Matrix
+
+
 class FittedKNN:
-    """The stored train rows, encoded, and how their labels vote."""
+    """The stored train rows and how their labels vote."""
 
     curve = None
 
-    def __init__(self, vote: Vote, matrix: Matrix, labels: NDArray[Any], prior: Matrix, encoder: DenseEncoder) -> None:
+    def __init__(self, rows: Neighbourhood, vote: Vote, encoder: DenseEncoder, threads: int = 1) -> None:
         from sklearn.neighbors import NearestNeighbors
 
-        self.facts: dict[str, Any] = {"device": "cpu", "n_stored_rows": len(labels)}
-        self._vote, self._matrix, self._labels, self._prior, self._encoder = vote, matrix, labels, prior, encoder
-        algorithm = "kd_tree" if matrix.shape[1] <= TREE_COLUMNS else "brute"
-        self._index = NearestNeighbors(n_neighbors=vote.k, p=vote.p, algorithm=algorithm).fit(matrix)
+        self.facts: dict[str, Any] = {"device": "cpu", "n_stored_rows": len(rows.labels), "k": vote.k}
+        self._rows, self._vote, self._encoder, self._threads = rows, vote, encoder, threads
+        algorithm = "kd_tree" if rows.matrix.shape[1] <= TREE_COLUMNS else "brute"
+        self._index = NearestNeighbors(n_neighbors=vote.k, p=vote.p, algorithm=algorithm).fit(rows.matrix)
 
     def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
         """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
-        matrix = self._encoder.transform(table)
+        from threadpoolctl import threadpool_limits
+
+        matrix = self._encoder.transform(table) * self._rows.column_weights
         out = np.zeros((len(matrix), self._vote.n_outputs), np.float32)
         for start in range(0, len(matrix), BLOCK):
-            distances, neighbours = self._index.kneighbors(matrix[start : start + BLOCK])
-            weights, labels = self._vote.weights(distances), self._labels[neighbours]
+            with threadpool_limits(self._threads):  # scikit-learn would take every core here
+                distances, neighbours = self._index.kneighbors(matrix[start : start + BLOCK])
+            weights, labels = self._vote.weights(distances), self._rows.labels[neighbours]
             if self._vote.n_classes:
-                out[start : start + BLOCK] = self._vote.chances(labels, weights, self._prior)
+                out[start : start + BLOCK] = self._vote.chances(labels, weights, self._rows.prior)
             else:
                 out[start : start + BLOCK] = self._vote.values(labels, weights)
         return out
@@ -96,7 +117,7 @@ class FittedKNN:
     def save(self, folder: Path) -> None:
         """Write ``rows.npz`` and the encoder."""
         vote = {f"vote_{name}": np.array(value) for name, value in vars(self._vote).items()}
-        np.savez(folder / "rows.npz", matrix=self._matrix, labels=self._labels, prior=self._prior, **vote)
+        np.savez(folder / "rows.npz", **vars(self._rows), **vote)
         self._encoder.save(folder)
 
 
@@ -115,13 +136,22 @@ class KNN(Family):
                 "weights": Choice(("uniform", "distance")),
                 "p": Choice((1, 2)),
                 "numeric": Choice(("standard", "quantile")),
+                "columns": Choice(("equal", "relevance")),
             },
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
         """More neighbours for chances than for values."""
         k = 30 if facts.goal.is_classification else 10
-        return [{"k": min(k, max(1, facts.n_rows // 3)), "weights": "distance", "p": 1, "numeric": "quantile"}]
+        return [
+            {
+                "k": min(k, max(1, facts.n_rows // 3)),
+                "weights": "distance",
+                "p": 2,
+                "numeric": "quantile",
+                "columns": "relevance",
+            }
+        ]
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Store the train rows, or a drawn part of them when there are more than fit."""
@@ -131,17 +161,45 @@ class KNN(Family):
         if len(target) > MAX_STORED_ROWS:
             drawn = np.sort(np.random.default_rng(task.seed).permutation(len(target))[:MAX_STORED_ROWS])
             matrix, target = matrix[drawn], target[drawn]
-        prior = np.bincount(target, minlength=task.goal.n_classes) / len(target) if task.goal.is_classification else [0]
-        vote = _vote(task, len(target))
-        fitted = FittedKNN(vote, matrix, target, np.asarray(prior, np.float32), fold.encoder)
-        fitted.facts |= {"n_train_rows": len(task.train_rows), "k": vote.k}
+        rows = _neighbourhood(matrix, target, task)
+        fitted = FittedKNN(rows, _vote(task, len(target)), fold.encoder, task.threads)
+        fitted.facts["n_train_rows"] = len(task.train_rows)
         return fitted
 
     def load(self, folder: Path) -> FittedFold:
         """Read the stored rows and the encoder."""
         with np.load(folder / "rows.npz", allow_pickle=False) as stored:
             vote = Vote(**{name[5:]: stored[name].item() for name in stored.files if name.startswith("vote_")})
-            return FittedKNN(vote, stored["matrix"], stored["labels"], stored["prior"], DenseEncoder.load(folder))
+            rows = Neighbourhood(**{name: stored[name] for name in stored.files if not name.startswith("vote_")})
+        return FittedKNN(rows, vote, DenseEncoder.load(folder))
+
+
+def _relevance(matrix: Matrix, target: NDArray[Any], goal: Goal) -> Matrix:
+    """Square root of each column's correlation ratio with the target, ``(n_columns,)``, at least 0.05.
+
+    The correlation ratio (Pearson 1905) is the share of the target's variance that lies between the column's quantile
+    bins; the share that bins of noise would have is taken off.
+    """
+    wanted = np.eye(goal.n_classes)[target] if goal.is_classification else target[:, None]
+    wanted = wanted - wanted.mean(axis=0)
+    total = max(float((wanted**2).sum()), 1e-12)
+    ratios = np.zeros(matrix.shape[1])
+    for number, column in enumerate(matrix.T):
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, N_BINS + 1)[1:-1]))
+        bins = np.searchsorted(edges, column)
+        counts = np.maximum(np.bincount(bins, minlength=len(edges) + 1), 1)
+        sums = np.stack([np.bincount(bins, part, len(edges) + 1) for part in wanted.T])
+        ratios[number] = (sums**2 / counts).sum() / total - len(edges) / len(column)
+    return np.sqrt(np.maximum(ratios, 0.05**2)).astype(np.float32)
+
+
+def _neighbourhood(matrix: Matrix, target: NDArray[Any], task: FoldTask) -> Neighbourhood:
+    goal = task.goal
+    weights = np.ones(matrix.shape[1], np.float32)
+    if task.params["columns"] == "relevance":
+        weights = _relevance(matrix, target, goal)
+    prior = np.bincount(target, minlength=goal.n_classes) / len(target) if goal.is_classification else np.zeros(0)
+    return Neighbourhood(matrix * weights, target, weights, prior.astype(np.float32))
 
 
 def _vote(task: FoldTask, n_stored: int) -> Vote:

@@ -91,12 +91,15 @@ class Linear(Family):
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Solve for the weights on the train rows."""
+        from threadpoolctl import threadpool_limits
+
         scaling: Any = task.params["numeric"]
         fold = dense_matrices(task, scaling)
         target = task.y[task.train_rows]
         C = float(task.params["C"])  # type: ignore[arg-type]  # the space says so
         fit = _fit_classes if task.goal.is_classification else _fit_values
-        return FittedLinear(fit(fold.train, target, C, task), fold.encoder)
+        with threadpool_limits(task.threads):
+            return FittedLinear(fit(fold.train, target, C, task), fold.encoder)
 
     def load(self, folder: Path) -> FittedFold:
         """Read the weights and the encoder."""

@@ -125,14 +125,15 @@ class MLP(Family):
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """Wide enough for most tables, quick on one core."""
+        """Wide enough for most tables, quick on one core; small tables get a smaller net and more noise."""
+        small = facts.n_rows < 2000
         return [
             {
                 "numeric": "pieces",
                 "n_blocks": 2,
-                "width": 128 if facts.n_rows < 2000 else 256,
-                "dropout": 0.15,
-                "learning_rate": 2e-3,
+                "width": 128 if small else 256,
+                "dropout": 0.3 if small else 0.15,
+                "learning_rate": 1e-3 if small else 2e-3,
                 "weight_decay": 1e-2,
             }
         ]

@@ -75,7 +75,7 @@ def test_the_format_is_the_one_that_fits_all() -> None:
 
 
 def test_real_datetimes_become_utc() -> None:
-    stamps = pd.Series(pd.to_datetime(["2011-01-01", None])).dt.tz_localize("Europe/Berlin")
+    stamps = pd.to_datetime(pd.Series(["2011-01-01", None])).dt.tz_localize("Europe/Berlin")
     micros = cells.times(stamps, cells.ISO)
     assert micros.view("datetime64[us]")[0] == np.datetime64("2010-12-31T23:00")
     assert micros[1] == cells.MISSING_TIME

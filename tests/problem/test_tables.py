@@ -1,5 +1,6 @@
 """Typed tables: values, missing ones, unseen categories, storage."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def schema_of(train: pd.DataFrame, test: pd.DataFrame, **overrides: Kind) -> Sch
 
 @pytest.fixture
 def schema() -> Schema:
-    return schema_of(TRAIN, TEST, **{"größe:x": "numeric"})
+    overrides: dict[str, Kind] = {"größe:x": "numeric"}
+    return schema_of(TRAIN, TEST, **overrides)
 
 
 def assert_same(one: Table, two: Table) -> None:
@@ -163,14 +165,14 @@ def test_an_existing_table_is_kept(tmp_path: Path, schema: Schema) -> None:
 
 def test_a_lost_race_keeps_the_winner(tmp_path: Path, schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
     winner = type_frame(TRAIN, schema)
-    rename = tables.os.rename
+    rename = os.rename
 
     def slow_rename(source: Path, target: Path) -> None:
-        monkeypatch.setattr(tables.os, "rename", rename)
+        monkeypatch.setattr(os, "rename", rename)
         save_table(winner, target)
         rename(source, target)
 
-    monkeypatch.setattr(tables.os, "rename", slow_rename)
+    monkeypatch.setattr(os, "rename", slow_rename)
     save_table(type_frame(TEST, schema), tmp_path / "t")
     assert_same(Table.open(tmp_path / "t"), winner)
     assert [path.name for path in tmp_path.iterdir()] == ["t"]

@@ -1,0 +1,93 @@
+"""``foldsmith``: the root command, and errors turned into one line and an exit code."""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foldsmith._version import __version__
+from foldsmith.problem.errors import FoldsmithError
+
+# Command -> module under foldsmith.cli; a module is imported when its command is called or its help is asked for.
+COMMANDS = {
+    "run": ("running", "Files to submission: set up, search, blend, submit; goes on where it was."),
+    "demo": ("running", "Run on real data that ships with scikit-learn, then check the held-out test."),
+    "init": ("setup", "Set up a competition folder and say why it looks as it does."),
+    "folds": ("setup", "Make or show the frozen fold plan."),
+    "search": ("running", "Search model families; extends what is there."),
+    "resume": ("running", "Go on with the last search, with the time it had left."),
+    "stop": ("watching", "Let running folds end, then stop; a second time ends it at once."),
+    "status": ("watching", "What runs, and what was reached."),
+    "top": ("watching", "The table of members."),
+    "show": ("watching", "Everything about one member."),
+    "blend": ("combining", "Combine members into an ensemble."),
+    "submit": ("combining", "Write submission files."),
+    "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and lines, and imports a command only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of a day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"foldsmith.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FOLDSMITH"},
+    epilog="Example: foldsmith run --train train.csv --test test.csv --target Survived --time-budget 10m",
+)
+@click.option(
+    "-C", "folder", type=click.Path(path_type=Path), default=Path("."), help="The competition folder; this one."
+)
+@click.version_option(__version__, prog_name="foldsmith")
+@click.pass_context
+def root(ctx: click.Context, folder: Path) -> None:
+    """Hyperparameter and ensemble search for competitions: durable folds, honest scores, a submission at any time."""
+    ctx.obj = folder
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 bad input, 3 refused, 130 interrupted."""
+    try:
+        result: Any = root.main(list(arguments), prog_name="foldsmith", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except FoldsmithError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; finished folds are saved, go on with 'foldsmith resume'", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # our own fault: keep the traceback, it is what a bug report needs
+        traceback.print_exc()
+        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        return 1

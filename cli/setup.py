@@ -1,0 +1,137 @@
+"""``init`` and ``folds``: what a competition is, written down and frozen."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foldsmith.cli.options import as_json, data_options
+from foldsmith.problem.errors import ContractError, InputError
+
+if TYPE_CHECKING:
+    from foldsmith.flow.competition import Competition
+    from foldsmith.flow.setup import SetupRequest
+
+
+def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
+    """The command line's words as a request; files, target and test must be there."""
+    from foldsmith.flow.setup import SetupRequest
+
+    for name in ("train", "test", "target"):
+        if data.get(name) is None:
+            raise InputError(f"--{name} is missing; a new competition needs --train, --test and --target")
+    model_seed = 0 if seed is None else seed
+    return SetupRequest(
+        train=data["train"],
+        test=data["test"],
+        target=data["target"],
+        sample=data.get("sample"),
+        id=data.get("id_column"),
+        metric=data.get("metric"),
+        task=data.get("task"),
+        positive=data.get("positive"),
+        scheme=data.get("scheme"),
+        n_folds=data.get("n_folds") or 5,
+        group=data.get("group"),
+        time=data.get("time_column"),
+        gap=data.get("gap"),
+        fold_file=data.get("fold_file"),
+        split_seed=42 if data.get("split_seed") is None else data["split_seed"],
+        model_seed=model_seed,
+        sampler_seed=model_seed,
+        families=data.get("families", ()),
+    )
+
+
+def ensure_set_up(root: Path, data: dict[str, Any], seed: int | None, *, quiet: bool) -> "Competition":
+    """Set ``root`` up on the first call; later the given words must agree with what is there."""
+    from foldsmith.flow.competition import Competition
+    from foldsmith.flow.setup import init as set_up
+
+    if (root / "foldsmith.toml").exists():
+        competition = Competition(root)
+        _refuse_other_problem(root, data)
+        return competition
+    made = set_up(root, setup_request(data, seed))
+    competition = Competition(root)
+    if not quiet:
+        from foldsmith.cli.tables import print_setup
+
+        print_setup(made, competition.problem)
+    return competition
+
+
+def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
+    """A folder stays with its files, target and metric; another problem wants another folder."""
+    from foldsmith.problem.config import load_config
+    from foldsmith.problem.folder import Folder
+    from foldsmith.problem.metrics import get_metric
+
+    folder = Folder(root)
+    config = load_config(folder.config)
+    stored = config.data
+    for name, now in (("train", stored.train), ("test", stored.test), ("sample", stored.sample)):
+        given = data.get(name)
+        if given is not None and (now is None or Path(given).resolve() != folder.resolve(now).resolve()):
+            raise ContractError(f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml")
+    metric = data.get("metric")
+    given_metric = None if metric is None else get_metric(metric, folder.code).name
+    for name, now, given in (
+        ("target", stored.target[0], data.get("target")),
+        ("id", stored.id, data.get("id_column")),
+        ("metric", config.problem.metric, given_metric),
+    ):
+        if given is not None and given != now:
+            raise ContractError(f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml")
+
+
+@click.command(epilog="Example: foldsmith init titanic --train train.csv --test test.csv --target Survived")
+@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@data_options
+@click.option("--seed", type=int, help="Seed of models and samplers.")
+@click.pass_obj
+def init(folder: Path, directory: Path | None, seed: int | None, **data: Any) -> int:
+    """Read the tables, infer task, columns and metric, write DIRECTORY/foldsmith.toml."""
+    from foldsmith.cli.tables import print_setup
+    from foldsmith.flow.setup import init as set_up
+
+    print_setup(set_up(directory or folder, setup_request(data, seed)), None)
+    return 0
+
+
+@click.group(epilog="Example: foldsmith folds make")
+def folds() -> None:
+    """Make or show the frozen fold plan."""
+
+
+@folds.command(epilog="Example: foldsmith folds make")
+@click.pass_obj
+def make(folder: Path) -> int:
+    """Freeze the fold plan that foldsmith.toml asks for; refused when one is frozen already."""
+    from foldsmith.problem.config import load_config
+    from foldsmith.problem.contract import freeze_plan
+    from foldsmith.problem.dataset import open_dataset
+    from foldsmith.problem.folder import Folder
+
+    place = Folder(folder)
+    config = load_config(place.config)
+    plan = freeze_plan(place, config, open_dataset(place, config))
+    click.echo(f"{plan.n_folds} {plan.scheme} folds, frozen as {plan.hash}")
+    return 0
+
+
+@folds.command(epilog="Example: foldsmith folds show")
+@as_json
+@click.pass_obj
+def show(folder: Path, as_json: bool) -> int:
+    """Rows, and class shares or target mean, of each fold."""
+    from foldsmith.cli.tables import print_folds
+    from foldsmith.problem.contract import open_problem
+    from foldsmith.problem.folds import describe
+
+    problem = open_problem(folder)
+    target = problem.data.target
+    facts = describe(problem.plan, problem.data.y, target.task, classes=target.classes)
+    click.echo(json.dumps(facts)) if as_json else print_folds(facts)
+    return 0

@@ -1,0 +1,210 @@
+"""Scoring all candidates of a greedy step at once, by the metric's structure.
+
+A kernel holds the predictions of all members on the rows in use and the sum of those chosen so far. ``losses()``
+gives the loss that the blend would have after adding each member; smaller is better.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.ensembling.task import BlendTask, to_space
+from foldsmith.problem.scoring import Judge
+
+Array = NDArray[np.float64]
+
+
+class Kernel(Protocol):
+    """State of one greedy selection."""
+
+    def losses(self) -> Array:
+        """``(n_members,)`` loss of the blend after adding each member once; NaN is never the best."""
+        ...
+
+    def add(self, member: int) -> None:
+        """Add a member to the blend."""
+        ...
+
+
+class SquaredKernel:
+    """Mean squared error from the Gram matrix of residuals: a step costs ``O(n_members)``.
+
+    The loss of weights ``w`` (sum 1) is ``w' G w`` with ``G = E E' / n`` and ``E`` the residuals of each member.
+    """
+
+    def __init__(self, gram: Array) -> None:
+        self._gram = gram
+        self._counts = np.zeros(len(gram))
+
+    def losses(self) -> Array:
+        """See :class:`Kernel`."""
+        size = self._counts.sum()
+        cross = self._gram @ self._counts
+        inside = float(self._counts @ cross)
+        return np.asarray((inside + 2 * cross + np.diag(self._gram)) / (size + 1) ** 2)
+
+    def add(self, member: int) -> None:
+        """See :class:`Kernel`."""
+        self._counts[member] += 1
+
+
+def residual_gram(columns: Array, y: Array) -> Array:
+    """``(n_members, n_members)`` mean products of residuals; ``columns`` is ``(n_members, n_values)``."""
+    residuals = columns - y
+    return np.asarray(residuals @ residuals.T / residuals.shape[1])
+
+
+class SeparableKernel:
+    """A mean over rows of a function of the blended value: log loss of the true class, absolute error.
+
+    Args:
+        columns: ``(n_members, n_rows)`` what is averaged.
+        row_loss: of blended columns ``(n_members, n_rows)`` to losses of the same shape.
+    """
+
+    def __init__(self, columns: Array, row_loss: Callable[[Array], Array]) -> None:
+        self._columns = columns
+        self._row_loss = row_loss
+        self._sum = np.zeros(columns.shape[1])
+        self._size = 0
+
+    def losses(self) -> Array:
+        """See :class:`Kernel`."""
+        return np.asarray(self._row_loss((self._columns + self._sum) / (self._size + 1)).mean(axis=1))
+
+    def add(self, member: int) -> None:
+        """See :class:`Kernel`."""
+        self._sum = self._sum + self._columns[member]
+        self._size += 1
+
+
+class AucKernel:
+    """One minus the AUC, averaged over folds, from counts in 2^14 equal bins of the blended chance.
+
+    Pairs inside a bin count one half. The bins follow the range of the blend, so the error is at most the share of
+    pairs that fall into one bin together.
+    """
+
+    N_BINS = 1 << 14
+
+    def __init__(self, columns: Array, is_positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
+        self._columns = columns
+        self._offset = (2 * folds + is_positive) * self.N_BINS
+        self._n_folds = int(folds.max()) + 1
+        self._sum = np.zeros(columns.shape[1])
+
+    def losses(self) -> Array:
+        """See :class:`Kernel`."""
+        return np.array([self._loss(self._sum + column) for column in self._columns])
+
+    def _loss(self, values: Array) -> float:
+        low, high = values.min(), values.max()
+        if high <= low:
+            return 0.5
+        bins = ((values - low) * ((self.N_BINS - 1) / (high - low))).astype(np.int64)
+        counts = np.bincount(self._offset + bins, minlength=2 * self._n_folds * self.N_BINS)
+        negative, positive = np.moveaxis(counts.reshape(self._n_folds, 2, self.N_BINS).astype(float), 1, 0)
+        below = np.cumsum(negative, axis=1) - 0.5 * negative
+        pairs = negative.sum(axis=1) * positive.sum(axis=1)
+        known = pairs > 0
+        return float(1 - ((positive * below).sum(axis=1)[known] / pairs[known]).mean()) if known.any() else np.nan
+
+    def add(self, member: int) -> None:
+        """See :class:`Kernel`."""
+        self._sum = self._sum + self._columns[member]
+
+
+class MetricKernel:
+    """Any metric: a smooth loss screens the candidates, the metric itself decides among the best few.
+
+    Label metrics move in steps and are costly to evaluate, for their decision rule is fitted anew for each
+    candidate; the smooth loss also breaks their ties.
+
+    Args:
+        screen: a kernel of a smooth loss over the same members.
+        metric_loss: of a blended prediction ``(n_rows, n_outputs)``.
+        columns: ``(n_members, n_rows, n_outputs)``.
+    """
+
+    N_EXACT = 5
+
+    def __init__(self, screen: Kernel, metric_loss: Callable[[Array], float], columns: Array) -> None:
+        self._screen = screen
+        self._metric_loss = metric_loss
+        self._columns = columns
+        self._sum = np.zeros(columns.shape[1:])
+        self._size = 0
+
+    def losses(self) -> Array:
+        """Losses of the screened few, infinite for the others; ties are set apart by the screen's order."""
+        smooth = self._screen.losses()
+        few = np.argsort(smooth, kind="stable")[: self.N_EXACT]
+        losses = np.full(len(smooth), np.inf)
+        for place, member in enumerate(few):
+            blended = (self._columns[member] + self._sum) / (self._size + 1)
+            losses[member] = self._metric_loss(blended) + 1e-12 * place
+        return losses
+
+    def add(self, member: int) -> None:
+        """See :class:`Kernel`."""
+        self._screen.add(member)
+        self._sum = self._sum + self._columns[member]
+        self._size += 1
+
+
+def make_kernel(task: BlendTask, stack: Array, rows: NDArray[np.int64]) -> Kernel:
+    """The kernel for the task's metric.
+
+    Args:
+        stack: ``(n_members, len(rows), n_outputs)`` predictions in the blend space.
+        rows: the rows in use, as row numbers of the train table.
+    """
+    judge = task.judge
+    y = judge.y[rows]
+    name = judge.metric.name
+    if name in ("rmse", "rmsle", "r2"):
+        return SquaredKernel(residual_gram(stack[:, :, 0], to_space(y, judge.metric.blend_space)))
+    if name == "brier" and stack.shape[2] == 1:
+        return SquaredKernel(residual_gram(stack[:, :, 0], y.astype(np.float64)))
+    if name == "mae":
+        return SeparableKernel(stack[:, :, 0], lambda blended: np.abs(blended - y))
+    if name == "log_loss":
+        return SeparableKernel(_true_class(stack, y), _minus_log)
+    if name == "auc":
+        return AucKernel(stack[:, :, 0], y == 1, task.fold_of_row[rows])
+    return MetricKernel(_smooth(judge, stack, y), _metric_loss(judge, rows), stack)
+
+
+def _smooth(judge: Judge, stack: Array, y: NDArray[Any]) -> Kernel:
+    """A proper loss for metrics that are none: log loss of chances, squared error of values and of ratings."""
+    if judge.metric.goal(judge.task, judge.n_classes).kind == "regression":
+        return SquaredKernel(residual_gram(stack[:, :, 0], y.astype(np.float64)))
+    return SeparableKernel(_true_class(stack, y), _minus_log)
+
+
+def _metric_loss(judge: Judge, rows: NDArray[np.int64]) -> Callable[[Array], float]:
+    sign = -1.0 if judge.metric.greater_is_better else 1.0
+    y = judge.y[rows]
+
+    def loss(blended: Array) -> float:
+        if not judge.needs_labels:
+            return sign * judge.metric.score(y, blended)
+        everything = np.arange(len(rows))
+        local = Judge(judge.metric, judge.task, judge.n_classes, y, judge.plan)
+        return sign * judge.metric.score(y, local.decide(everything, blended).apply(blended))
+
+    return loss
+
+
+def _true_class(stack: Array, y: NDArray[Any]) -> Array:
+    """``(n_members, n_rows)`` chance given to each row's own class: all that log loss needs, for weights sum to 1."""
+    if stack.shape[2] == 1:
+        chance = stack[:, :, 0]
+        return np.where(y == 1, chance, 1 - chance)
+    return np.take_along_axis(stack, y[None, :, None].astype(np.int64), axis=2)[:, :, 0]
+
+
+def _minus_log(chance: Array) -> Array:
+    return np.asarray(-np.log(np.clip(chance, 1e-15, 1.0)))

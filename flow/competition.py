@@ -1,0 +1,225 @@
+"""A competition as one object: what the command line does, for notebooks and scripts."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foldsmith.flow.setup import SetupRequest
+from foldsmith.flow.setup import init as set_up
+from foldsmith.problem.config import Executor
+from foldsmith.problem.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from foldsmith.flow.ensemble import Blended
+    from foldsmith.flow.search import Observer, SearchReport, SearchRequest
+    from foldsmith.problem.contract import Problem
+    from foldsmith.results.members import Member, MemberStore
+
+BLENDERS = ("auto", "greedy")
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A stored blend.
+
+    Args:
+        id: of the member that it became.
+        nested_score: each fold predicted with weights fitted on the other folds; ``in_sample_score`` flatters.
+        weights: by member, sum 1.
+    """
+
+    id: str
+    metric: str
+    nested_score: float
+    nested_sem: float
+    in_sample_score: float
+    weights: dict[str, float]
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What ``run`` leaves behind; ``blend`` and ``submission`` are the baseline's when no member was finished."""
+
+    submission: Path
+    n_members: int
+    blend: Blend | None
+    best: "Member | None"
+    metric: str
+    seconds: float
+    report: "SearchReport"
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        from foldsmith import __version__
+
+        return {
+            "submission": str(self.submission),
+            "n_members": self.n_members,
+            "blend": None if self.blend is None else self.blend.id,
+            "blend_size": 0 if self.blend is None else len(self.blend.weights),
+            "cv_score": None if self.best is None or self.best.scores is None else self.best.scores.value,
+            "nested_score": None if self.blend is None else self.blend.nested_score,
+            "metric": self.metric,
+            "seconds": round(self.seconds, 2),
+            "version": __version__,
+        }
+
+
+class Competition:
+    """One competition folder.
+
+    Args:
+        root: holds ``foldsmith.toml``; see :func:`init` and :func:`open_competition`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        from foldsmith.problem.config import load_config
+        from foldsmith.problem.folder import Folder
+
+        self.root = Path(root)
+        load_config(Folder(self.root).config)
+
+    def __repr__(self) -> str:
+        return f"Competition({str(self.root)!r})"
+
+    @cached_property
+    def problem(self) -> "Problem":
+        """Tables, metric and frozen folds; the proposed fold plan is frozen when there is none yet."""
+        from foldsmith.problem.contract import open_problem
+
+        return open_problem(self.root, freeze=True)
+
+    @cached_property
+    def members(self) -> "MemberStore":
+        """All that was found so far."""
+        from foldsmith.results.members import MemberStore
+
+        return MemberStore(self.problem.folder)
+
+    def search(
+        self,
+        families: Sequence[str] = (),
+        *,
+        trials: int | None = None,
+        time_budget: str | float | None = None,
+        workers: int = 0,
+        executor: Executor | None = None,
+        model_seed: int | None = None,
+        sampler_seed: int | None = None,
+        observe: "Observer | None" = None,
+    ) -> "SearchReport":
+        """Search until ``trials`` (the total over all calls) are done or the time is over.
+
+        Args:
+            families: names; all that fit the problem by default.
+            time_budget: of this call, as ``"10m"`` or seconds.
+            workers: folds that run side by side; all cores by default.
+            executor: ``"auto"``, ``"ray"``, ``"local"`` or ``"inline"``.
+            observe: gets a snapshot several times a second.
+        """
+        from foldsmith.flow.durations import parse_duration
+        from foldsmith.flow.search import SearchRequest
+
+        seconds = None if time_budget is None else parse_duration(str(time_budget))
+        request = SearchRequest(
+            tuple(families), trials, seconds, workers, executor, model_seed, sampler_seed, time.time()
+        )
+        return self._search(request, observe)
+
+    def resume(self, observe: "Observer | None" = None) -> "SearchReport":
+        """Go on with the last search, with the time that it had left."""
+        from foldsmith.flow.search import last_request
+
+        return self._search(last_request(self.problem), observe)
+
+    def run(self, request: "SearchRequest", observe: "Observer | None" = None) -> RunResult:
+        """Search, blend, and write a numbered submission."""
+        report = self._search(request, observe)
+        return self.conclude(request, report)
+
+    def conclude(self, request: "SearchRequest", report: "SearchReport") -> RunResult:
+        """Keep the search's last ensemble and write its submission."""
+        from foldsmith.flow.ensemble import candidates
+        from foldsmith.flow.submission import current_path, make_submission
+
+        members = candidates(self.problem, self.members)
+        blend = None
+        submission = current_path(self.problem)
+        if report.blended is not None:
+            blend = self._keep(report.blended, None)
+            submission = make_submission(self.problem, blend.id)
+        seconds = time.time() - request.started
+        best = members[0] if members else None
+        return RunResult(submission, len(members), blend, best, self.problem.metric.name, seconds, report)
+
+    def _search(self, request: "SearchRequest", observe: "Observer | None") -> "SearchReport":
+        from foldsmith.flow.search import search
+
+        return search(self.problem, request, observe or (lambda snapshot: None))
+
+    def blend(self, method: str = "auto", *, members: Sequence[str] | None = None, name: str | None = None) -> Blend:
+        """Blend stored members and keep the result as a member.
+
+        Args:
+            method: ``"greedy"``, or ``"auto"`` for the best that is known (greedy).
+            members: ids; all complete ones by default.
+            name: id of the blend, ``b01``, ``b02``, … by default.
+        """
+        from foldsmith.flow.ensemble import blend_members, candidates
+
+        if method not in BLENDERS:
+            raise UnknownNameError("blend method", method, BLENDERS)
+        return self._keep(blend_members(self.problem, self.members, candidates(self.problem, self.members, members)), name)
+
+    def _keep(self, blended: "Blended", name: str | None) -> Blend:
+        from foldsmith.flow.ensemble import keep_blend
+
+        result = blended.result
+        member = keep_blend(self.problem, self.members, blended, name)
+        return Blend(
+            member.id,
+            member.metric,
+            result.nested.value,
+            result.nested.sem,
+            result.in_sample,
+            dict(result.weights),
+            result.reason,
+        )
+
+    def submit(self, member: str) -> Path:
+        """Write a numbered submission of a member or blend and return its path."""
+        from foldsmith.flow.submission import make_submission
+
+        return make_submission(self.problem, member)
+
+    def top(self, n: int = 30) -> "pd.DataFrame":
+        """The best members, one row each."""
+        import pandas as pd
+
+        from foldsmith.results.top import top_rows
+
+        rows = top_rows(self.members, self.problem.contract, greater_is_better=self.problem.metric.greater_is_better)
+        return pd.DataFrame([row.to_json() for row in rows[:n]])
+
+
+def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, **options: Any) -> Competition:
+    """Set up a competition folder.
+
+    Args:
+        root: the folder to make.
+        train, test, target: files and the column to predict.
+        options: the other fields of :class:`foldsmith.flow.setup.SetupRequest`.
+    """
+    set_up(Path(root), SetupRequest(Path(train), Path(test), target, **options))
+    return Competition(Path(root))
+
+
+def open_competition(root: str | Path = ".") -> Competition:
+    """Open a competition folder that was set up before."""
+    return Competition(Path(root))

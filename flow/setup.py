@@ -1,0 +1,209 @@
+"""From files to ``foldsmith.toml``: everything is checked before anything is written."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from foldsmith.problem.columns import Column, infer_columns
+from foldsmith.problem.config import Config, DataSection, ProblemSection, SearchSection, SplitSection, save_config
+from foldsmith.problem.contract import config_metric, propose_plan
+from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
+from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.files import file_digest
+from foldsmith.problem.folder import Folder
+from foldsmith.problem.goal import Task
+from foldsmith.problem.metrics import get_metric
+from foldsmith.problem.reading import read_header
+from foldsmith.problem.tables import build_schema, type_frame
+from foldsmith.problem.target import Target, type_target
+from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
+from foldsmith.spaces.registry import get_family
+
+DEFAULT_METRICS: dict[Task, str] = {"binary": "auc", "multiclass": "log_loss", "regression": "rmse"}
+
+
+@dataclass(frozen=True)
+class SetupRequest:
+    """What a person says about a new competition; None means infer.
+
+    Args:
+        train, test, sample: files.
+        target, id, metric, task, positive: names.
+        scheme, n_folds, group, time, gap, fold_file: the fold plan.
+        split_seed, model_seed, sampler_seed: the three seeds.
+        families: names or ``module:Class``.
+    """
+
+    train: Path
+    test: Path
+    target: str
+    sample: Path | None = None
+    id: str | None = None
+    metric: str | None = None
+    task: Task | None = None
+    positive: str | None = None
+    scheme: str | None = None
+    n_folds: int = 5
+    group: str | None = None
+    time: str | None = None
+    gap: str | None = None
+    fold_file: Path | None = None
+    split_seed: int = 42
+    model_seed: int = 0
+    sampler_seed: int = 0
+    families: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A competition that was set up, and why it looks as it does."""
+
+    folder: Folder
+    config: Config
+    data: Dataset
+    columns: tuple[Column, ...]
+    reasons: dict[str, str]
+
+
+def init(root: Path, request: SetupRequest) -> Setup:
+    """Read the tables, infer what was not said, check that it can work, write ``foldsmith.toml``.
+
+    Raises:
+        InputError: whatever is wrong; then nothing was written.
+        ContractError: ``root`` holds a competition already.
+    """
+    folder = Folder(root)
+    if folder.config.exists():
+        raise ContractError(f"{folder.config} exists already; edit it, or choose another folder")
+    check_writable(root)
+    id_column, id_reason = _infer_id(request)
+    frames = read_frames(request.train, request.test, target=request.target, id_column=id_column)
+    config, columns, reasons, target = _infer(root, request, frames, id_column)
+    reasons["data.id"] = id_reason
+    _check(folder, config, frames, columns, target)
+    root.mkdir(parents=True, exist_ok=True)
+    data = open_dataset(folder, config, frames)
+    save_config(folder.config, config, reasons)
+    return Setup(folder, config, data, columns, reasons)
+
+
+def check_writable(root: Path) -> None:
+    """Refuse a competition folder that is a file or cannot be written to, before anything is made."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"the output path {root} is a file; name a folder")
+    parent = root
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InputError(f"the output path {root} goes through {parent}, which is a file; name another folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"the output path {root} cannot be written ({parent} is read-only); name another folder")
+
+
+def _infer_id(request: SetupRequest) -> tuple[str | None, str]:
+    if request.id is not None:
+        return request.id, "given"
+    header, test_header = read_header(request.train), read_header(request.test)
+    shared = [name for name in header if name in test_header and name != request.target]
+    if request.sample is not None:
+        first = read_header(request.sample)[0]
+        if first in shared:
+            return first, "first column of the sample submission"
+    for name in shared:
+        if name.lower() in ("id", "row_id", "rowid", "passengerid"):
+            return name, "by its name"
+    return None, ""
+
+
+def _infer(
+    root: Path, request: SetupRequest, frames: Frames, id_column: str | None
+) -> tuple[Config, tuple[Column, ...], dict[str, str], Target]:
+    task = request.task
+    if task is None and request.metric is not None:
+        task = _task_of_metric(request.metric, root)
+    target, _, task_reason = type_target(
+        frames.train[request.target], name=request.target, task=task, positive=request.positive
+    )
+    metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
+    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides={})
+    for family in request.families:
+        get_family(family, Folder(root).code)
+    config = Config(
+        data=DataSection(
+            train=_stored_path(request.train, root),
+            test=_stored_path(request.test, root),
+            sample=None if request.sample is None else _stored_path(request.sample, root),
+            id=id_column,
+            target=[request.target],
+            positive=request.positive,
+        ),
+        problem=ProblemSection(task=target.task, metric=metric.name),
+        split=_split(request, target.task, root),
+        search=SearchSection(
+            families=list(request.families), model_seed=request.model_seed, sampler_seed=request.sampler_seed
+        ),
+    )
+    reasons = {f"column:{column.name}": f"{column.kind}, {column.reason}" for column in columns}
+    reasons["problem.task"] = "given" if request.task else task_reason
+    reasons["problem.metric"] = "given" if request.metric else f"the default for {target.task}"
+    return config, columns, reasons, target
+
+
+def _task_of_metric(name: str, root: Path) -> Task | None:
+    """Regression when the metric scores nothing else; otherwise the target decides."""
+    tasks = get_metric(name, Folder(root).code).tasks
+    return "regression" if tasks == {"regression"} else None
+
+
+def _split(request: SetupRequest, task: Task, root: Path) -> SplitSection:
+    scheme = request.scheme
+    if scheme is None:
+        if request.fold_file is not None:
+            scheme = "imported"
+        elif request.time is not None:
+            scheme = "time"
+        elif request.group is not None:
+            scheme = "group" if task == "regression" else "stratified_group"
+        else:
+            scheme = "stratified"
+    values = {
+        "scheme": scheme,
+        "n_folds": request.n_folds,
+        "seed": request.split_seed,
+        "group": request.group,
+        "time": request.time,
+        "gap": request.gap,
+        "file": None if request.fold_file is None else _stored_path(request.fold_file, root),
+    }
+    return SplitSection.model_validate(values)
+
+
+def _stored_path(path: Path, root: Path) -> str:
+    """Relative to the competition folder where the file lies inside it, else absolute."""
+    absolute, home = path.resolve(), root.resolve()
+    return str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
+
+
+def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> None:
+    """Metric, folds and sample must fit the data: the whole pipeline is walked once in memory."""
+    train, test = folder.resolve(config.data.train), folder.resolve(config.data.test)
+    schema = build_schema(frames.train, columns, test=frames.test)
+    if not any(column.kind not in ("id", "constant") for column in columns):
+        raise InputError(f"{train.name} has no column to learn from besides id and target; add features")
+    _, y, _ = type_target(
+        frames.train[target.name], name=target.name, task=config.problem.task, positive=config.data.positive
+    )
+    metric = config_metric(folder, config)
+    metric.check_fits(target.task, len(target.classes), y)
+    table = type_frame(frames.test, schema)
+    data = Dataset(table, table, target, y, file_digest(train), "", (train, test), config.data.id)
+    propose_plan(folder, config, data)
+    if config.data.sample is not None:
+        form = SubmissionForm(
+            target, metric, config.data.id, data.test_ids, read_sample(folder.resolve(config.data.sample))
+        )
+        n_outputs = metric.goal(target.task, len(target.classes)).n_outputs
+        from foldsmith.problem.decisions import default_decision
+
+        decision = default_decision(metric, target.task, len(target.classes)) if metric.needs == "label" else None
+        form.fill(constant_prediction(target, y, table.n_rows, n_outputs), decision)

@@ -1,0 +1,89 @@
+"""Submission files of a problem: the constant baseline, the running best, and numbered ones on request."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.problem.contract import Problem
+from foldsmith.problem.decisions import ClassMultipliers, Decision, decision_from_json
+from foldsmith.problem.errors import InputError
+from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.submissions import (
+    SubmissionForm,
+    constant_prediction,
+    read_sample,
+    write_numbered,
+    write_submission,
+)
+
+
+def submission_form(problem: Problem) -> SubmissionForm:
+    """How this competition wants its submissions."""
+    sample = problem.config.data.sample
+    return SubmissionForm(
+        problem.data.target,
+        problem.metric,
+        problem.config.data.id,
+        problem.data.test_ids,
+        None if sample is None else read_sample(problem.folder.resolve(sample)),
+    )
+
+
+def current_path(problem: Problem) -> Path:
+    """``submissions/current.csv``."""
+    return problem.folder.submissions / "current.csv"
+
+
+def write_current(problem: Problem, test: NDArray[Any], decision: Decision | None) -> None:
+    """Replace ``current.csv`` by this prediction of the test rows."""
+    write_submission(current_path(problem), submission_form(problem).fill(test, decision))
+
+
+def write_baseline(problem: Problem) -> None:
+    """The first valid submission: class shares, the most frequent label, or the median."""
+    data = problem.data
+    if not problem.judge.needs_labels:
+        test = constant_prediction(data.target, data.y, data.test.n_rows, problem.goal.n_outputs)
+        write_current(problem, test, None)
+        return
+    shares = np.bincount(data.y, minlength=len(data.target.classes)) / len(data.y)
+    most_frequent = ClassMultipliers(tuple(1.0 for _ in data.target.classes))
+    write_current(problem, np.tile(shares, (data.test.n_rows, 1)), most_frequent)
+
+
+def make_submission(problem: Problem, member_id: str) -> Path:
+    """Write a numbered submission of a member or blend.
+
+    Labels are decided by the rule that the blend stored, or, for a single member, by one fitted on all its
+    out-of-fold predictions.
+
+    Raises:
+        UnknownNameError: no such member.
+        InputError: the member is not complete, or was made for another test file or contract.
+    """
+    members = MemberStore(problem.folder)
+    member = members.get(member_id)
+    _check_fit_to_submit(problem, member)
+    assert member.scores is not None
+    frame = submission_form(problem).fill(members.test(member_id), _decision(problem, members, member))
+    return write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
+
+
+def _check_fit_to_submit(problem: Problem, member: Member) -> None:
+    if member.state != "complete":
+        raise InputError(f"{member.id} is {member.state}; only complete members can be submitted")
+    if member.contract != problem.contract:
+        raise InputError(f"{member.id} was made for another train file, metric or fold plan; choose another member")
+    if member.test_fingerprint != problem.data.test_fingerprint:
+        raise InputError(f"{member.id} predicts another test file; search or blend again")
+
+
+def _decision(problem: Problem, members: MemberStore, member: Member) -> Decision | None:
+    if not problem.judge.needs_labels:
+        return None
+    stored = member.details.get("decision")
+    if stored is not None:
+        return decision_from_json(stored)
+    return problem.judge.decide(np.flatnonzero(problem.plan.coverage(0)), members.oof(member.id))

@@ -1,0 +1,131 @@
+"""Submission files: the sample's ids, order, header and types; checked before they are written."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from foldsmith.problem.decisions import Decision
+from foldsmith.problem.errors import InputError
+from foldsmith.problem.files import write_atomically
+from foldsmith.problem.metrics import Metric
+from foldsmith.problem.reading import read_frame
+from foldsmith.problem.target import Target
+
+
+@dataclass(frozen=True)
+class SubmissionForm:
+    """What a submission of this competition looks like.
+
+    Args:
+        id_column: None when the test file has no id.
+        test_ids: as text, in the order of the test file.
+        sample: the sample submission as text, None without one.
+    """
+
+    target: Target
+    metric: Metric
+    id_column: str | None
+    test_ids: list[str]
+    sample: pd.DataFrame | None = None
+
+    def fill(self, predictions: NDArray[Any], decision: Decision | None) -> pd.DataFrame:
+        """Predictions of the test rows ``(n_test, n_outputs)`` as a submission.
+
+        Without a sample: the id column as given, then, for labels and values, one column named after the target; for
+        the chances of two classes that column holds the chance of class 1; for several classes one column per class.
+
+        Raises:
+            InputError: the sample's ids or columns do not fit.
+        """
+        columns = self._columns(predictions, decision)
+        if self.sample is None:
+            frame = pd.DataFrame(columns)
+            if self.id_column is not None:
+                frame.insert(0, self.id_column, np.array(self.test_ids, dtype=object))
+            return frame
+        return self._like_sample(columns, self.sample)
+
+    def _columns(self, predictions: NDArray[Any], decision: Decision | None) -> dict[str, NDArray[Any]]:
+        if not np.isfinite(predictions).all():
+            raise InputError("the predictions hold values that are not finite; no submission was written")
+        if decision is not None:
+            return {self.target.name: self.target.labels(decision.apply(predictions))}
+        if predictions.shape[1] == 1:
+            return {self.target.name: predictions[:, 0].astype(np.float64)}
+        return {name: predictions[:, code].astype(np.float64) for code, name in enumerate(self.target.classes)}
+
+    def _like_sample(self, columns: dict[str, NDArray[Any]], sample: pd.DataFrame) -> pd.DataFrame:
+        header = list(sample.columns)
+        id_column = self.id_column if self.id_column in header else None
+        wanted = [name for name in header if name != id_column]
+        if len(wanted) == 1 and len(columns) == 1:
+            columns = {wanted[0]: next(iter(columns.values()))}
+        missing = [name for name in wanted if name not in columns]
+        if missing:
+            raise InputError(
+                f"the sample submission has a column {missing[0]!r}, but the predictions are for "
+                f"{', '.join(columns)}; rename it in the sample"
+            )
+        rows = self._rows_of(list(sample[id_column])) if id_column else np.arange(len(sample))
+        frame = pd.DataFrame({name: columns[name][rows] for name in wanted})
+        if id_column:
+            frame[id_column] = np.array(list(sample[id_column]), dtype=object)
+        return frame[header]
+
+    def _rows_of(self, sample_ids: list[str]) -> NDArray[np.int64]:
+        place = {name: row for row, name in enumerate(self.test_ids)}
+        unknown = [name for name in sample_ids if name not in place]
+        if unknown or len(sample_ids) != len(place):
+            example = f", e.g. {unknown[0]!r}" if unknown else ""
+            raise InputError(
+                f"the sample submission has {len(sample_ids)} ids, {len(unknown)} of them not in test{example}; "
+                f"test has {len(place)}"
+            )
+        return np.array([place[name] for name in sample_ids], np.int64)
+
+
+def read_sample(path: Path) -> pd.DataFrame:
+    """The sample submission with every cell as text, so that ids come out as they went in."""
+    from foldsmith.problem.reading import read_header
+
+    return read_frame(path, as_text=read_header(path)).astype(object)
+
+
+def write_submission(path: Path, frame: pd.DataFrame) -> None:
+    """Write a csv atomically, whatever stood there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write(frame.to_csv(index=False).encode()) and None)
+
+
+def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float) -> Path:
+    """Write ``0001_b01_cv0.84312.csv`` under the next free number, taken by exclusive create."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]_*.csv")]
+    number = max(numbers, default=0) + 1
+    while True:
+        path = folder / f"{number:04d}_{member}_cv{score:.5f}.csv"
+        if not any(folder.glob(f"{number:04d}_*.csv")):
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+                break
+            except FileExistsError:
+                pass
+        number += 1
+    write_submission(path, frame)
+    return path
+
+
+def constant_prediction(target: Target, y: NDArray[Any], n_rows: int, n_outputs: int) -> NDArray[np.float64]:
+    """The baseline before any model: class shares, or the median of the values, for ``n_rows`` rows."""
+    if target.task == "regression":
+        return np.full((n_rows, 1), np.median(y))
+    if n_outputs == len(target.classes):
+        shares = np.bincount(y, minlength=n_outputs) / len(y)
+    else:  # the chance of class 1, or the middle of an ordinal scale
+        shares = np.array([np.mean(y) if target.task == "binary" else np.median(y)])
+    return np.tile(shares, (n_rows, 1))
