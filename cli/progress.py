@@ -103,7 +103,9 @@ def _headline(snapshot: "Snapshot") -> Text:
     line = Text(f"{clock}   {snapshot.phase}   " + " · ".join(parts))
     if snapshot.ensemble is not None:
         value, sem = snapshot.ensemble
-        line.append(f"   ensemble of {snapshot.ensemble_size} {number(value)} ±{number(sem)} (nested)", style="bold green")
+        line.append(
+            f"   ensemble of {snapshot.ensemble_size} {number(value)} ±{number(sem)} (nested)", style="bold green"
+        )
     if snapshot.eta_seconds is not None and snapshot.budget_seconds is None:
         line.append(f"   about {show_duration(snapshot.eta_seconds)} to go")
     return line

@@ -37,7 +37,9 @@ def _request(
     return SearchRequest(families, trials, budget, workers or 0, executor, seed, seed, process_start(), verb)
 
 
-@click.command(epilog="Example: foldsmith run --train train.csv --test test.csv --target y --time-budget 10m --out comp")
+@click.command(
+    epilog="Example: foldsmith run --train train.csv --test test.csv --target y --time-budget 10m --out comp"
+)
 @data_options
 @click.option("--families", help="Comma-separated; all by default.")
 @search_options
@@ -46,6 +48,7 @@ def _request(
 @click.pass_context
 def run(
     ctx: click.Context,
+    /,
     families: str | None,
     time_budget: str | None,
     trials: int | None,
@@ -70,7 +73,9 @@ def run(
 
 
 @click.command(epilog="Example: foldsmith demo --time-budget 1m")
-@click.option("--data", "name", default="breast_cancer", show_default=True, help="breast_cancer, digits, diabetes, wine.")
+@click.option(
+    "--data", "name", default="breast_cancer", show_default=True, help="breast_cancer, digits, diabetes, wine."
+)
 @click.option("--time-budget", default="60s", show_default=True, help="Wall time.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder.")
 @click.option("--workers", type=click.IntRange(1), help="Folds that run side by side; all cores by default.")
@@ -97,7 +102,9 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
 
         print_run(result)
         nested = result.blend.nested_score if result.blend else float("nan")
-        click.echo(f"held-out test {files.metric}: {score:.4f}   (nested score, before the test was seen: {nested:.4f})")
+        click.echo(
+            f"held-out test {files.metric}: {score:.4f}   (nested score, before the test was seen: {nested:.4f})"
+        )
     return code
 
 

@@ -74,7 +74,9 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     for name, now in (("train", stored.train), ("test", stored.test), ("sample", stored.sample)):
         given = data.get(name)
         if given is not None and (now is None or Path(given).resolve() != folder.resolve(now).resolve()):
-            raise ContractError(f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml")
+            raise ContractError(
+                f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml"
+            )
     metric = data.get("metric")
     given_metric = None if metric is None else get_metric(metric, folder.code).name
     for name, now, given in (
@@ -83,7 +85,9 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
         ("metric", config.problem.metric, given_metric),
     ):
         if given is not None and given != now:
-            raise ContractError(f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml")
+            raise ContractError(
+                f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml"
+            )
 
 
 @click.command(epilog="Example: foldsmith init titanic --train train.csv --test test.csv --target Survived")
@@ -91,7 +95,7 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
 @data_options
 @click.option("--seed", type=int, help="Seed of models and samplers.")
 @click.pass_obj
-def init(folder: Path, directory: Path | None, seed: int | None, **data: Any) -> int:
+def init(folder: Path, /, directory: Path | None, seed: int | None, **data: Any) -> int:
     """Read the tables, infer task, columns and metric, write DIRECTORY/foldsmith.toml."""
     from foldsmith.cli.tables import print_setup
     from foldsmith.flow.setup import init as set_up

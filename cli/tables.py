@@ -74,9 +74,7 @@ def print_folds(facts: dict[str, Any]) -> None:
     table = _plain_table(">fold", ">train", ">valid", "target")
     for fold in facts["folds"]:
         rest = {key: value for key, value in fold.items() if key not in ("repeat", "fold", "train_rows", "valid_rows")}
-        table.add_row(
-            f"{fold['fold'] + 1}", f"{fold['train_rows']:,}", f"{fold['valid_rows']:,}", escape(_facts(rest))
-        )
+        table.add_row(f"{fold['fold'] + 1}", f"{fold['train_rows']:,}", f"{fold['valid_rows']:,}", escape(_facts(rest)))
     out.print(table)
 
 
@@ -180,12 +178,12 @@ def _print_scores(blend: "Blend | None", best: "Member | None") -> None:
     out = console()
     table = _plain_table("", "", ">in-sample", ">nested ± sem")
     if best is not None and best.scores is not None:
-        table.add_row(
-            "best single", best.id, number(best.scores.value), score(best.scores.value, best.scores.sem)
-        )
+        table.add_row("best single", best.id, number(best.scores.value), score(best.scores.value, best.scores.sem))
     if blend is not None:
         table.add_row(
-            "ensemble", f"[green]{blend.id}[/green]", number(blend.in_sample_score),
+            "ensemble",
+            f"[green]{blend.id}[/green]",
+            number(blend.in_sample_score),
             score(blend.nested_score, blend.nested_sem),
         )
     out.print(table)
@@ -209,7 +207,9 @@ def print_run(result: "RunResult") -> None:
     if result.blend is None:
         out.print("[yellow]no member was finished in time: the submission is the constant baseline[/yellow]")
     out.print(f"submission   {escape(str(result.submission))}")
-    _print_next(["foldsmith run --time-budget 1h     go on from here", "foldsmith top                      all members"])
+    _print_next(
+        ["foldsmith run --time-budget 1h     go on from here", "foldsmith top                      all members"]
+    )
 
 
 def _print_next(lines: Sequence[str]) -> None:

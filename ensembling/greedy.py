@@ -78,7 +78,9 @@ def _weights(path: list[int], names: list[str]) -> dict[str, float]:
     return {names[member]: counts[member] / len(path) for member in order if counts[member]}
 
 
-def _nested_oof(predictions: Predictions, stack: NDArray[np.float64], names: list[str], task: BlendTask) -> NDArray[np.float32]:
+def _nested_oof(
+    predictions: Predictions, stack: NDArray[np.float64], names: list[str], task: BlendTask
+) -> NDArray[np.float32]:
     """Each fold's rows, blended with weights that were selected without them."""
     folds = task.fold_of_row[task.rows]
     first = next(iter(predictions.values()))

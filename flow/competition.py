@@ -175,7 +175,9 @@ class Competition:
 
         if method not in BLENDERS:
             raise UnknownNameError("blend method", method, BLENDERS)
-        return self._keep(blend_members(self.problem, self.members, candidates(self.problem, self.members, members)), name)
+        return self._keep(
+            blend_members(self.problem, self.members, candidates(self.problem, self.members, members)), name
+        )
 
     def _keep(self, blended: "Blended", name: str | None) -> Blend:
         from foldsmith.flow.ensemble import keep_blend

@@ -8,7 +8,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from foldsmith.problem.errors import InputError
-from foldsmith.search.journal import ReadOnlyStorage, open_journal
+from foldsmith.search.journal import open_journal, read_only
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -44,7 +44,7 @@ def make_dashboard(journal: Path, port: int) -> WSGIServer:
 
     if not journal.exists():
         raise InputError(f"there is no study in {journal.parent.parent} yet; start a search first")
-    app = reading_only(wsgi(ReadOnlyStorage(open_journal(journal))))
+    app = reading_only(wsgi(read_only(open_journal(journal))))
     try:
         return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:

@@ -20,9 +20,7 @@ def parse_duration(text: str) -> float:
     plain = text.strip().lower().replace(" ", "")
     match = _PATTERN.fullmatch(plain)
     if plain and match:
-        seconds = sum(
-            float(value) * unit for value, unit in zip(match.groups(), _UNITS.values(), strict=True) if value
-        )
+        seconds = sum(float(value) * unit for value, unit in zip(match.groups(), _UNITS.values(), strict=True) if value)
     else:
         try:
             seconds = float(plain)

@@ -103,9 +103,7 @@ def _make_driver(problem: Problem, request: SearchRequest, ensemble: RunningEnse
         latest = ensemble.latest
         if latest is not None:
             nested = latest.result.nested
-            snapshot = replace(
-                snapshot, ensemble=(nested.value, nested.sem), ensemble_size=len(latest.result.weights)
-            )
+            snapshot = replace(snapshot, ensemble=(nested.value, nested.sem), ensemble_size=len(latest.result.weights))
         observe(replace(snapshot, elapsed_seconds=time.time() - request.started))
 
     return Driver(
@@ -187,7 +185,7 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen = []
+    seen: list[int] = []
 
     def handle(number: int, frame: object) -> None:
         if seen:

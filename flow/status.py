@@ -61,9 +61,7 @@ def status(root: Path) -> Status:
     beat = read_json(folder.driver) if folder.driver.exists() else None
     best = {}
     for kind, of_kind in (("single", ("trial", "imported")), ("blend", ("blend",))):
-        order = ranked(
-            [m for m in complete if m.kind in of_kind], greater_is_better=problem.metric.greater_is_better
-        )
+        order = ranked([m for m in complete if m.kind in of_kind], greater_is_better=problem.metric.greater_is_better)
         if order and order[0].scores is not None:
             best[kind] = (order[0].id, order[0].scores.value, order[0].scores.sem)
     current = folder.submissions / "current.csv"

@@ -1,8 +1,7 @@
 """A competition's tables, opened: parsed once per content, memory-mapped ever after."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json, write_array, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.reading import read_frame, read_header
-from foldsmith.problem.tables import Schema, Table, Target, build_schema, check_ids, save_table, type_frame, type_target
+from foldsmith.problem.tables import Table, Target, build_schema, check_ids, save_table, type_frame, type_target
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,10 @@ def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, 
             if id_column not in names:
                 raise InputError(_unknown_column("id", id_column, path, names))
     texts = {name for name in (*as_text, id_column) if name is not None}
-    frames = Frames(
-        read_frame(train, as_text=sorted(texts & set(header))), read_frame(test, as_text=sorted(texts & set(test_header)))
-    )
+    train_frame = read_frame(train, as_text=sorted(texts & set(header)))
+    if train_frame[target].dtype == bool:  # "true" must not come back as "True" in a submission
+        train_frame[target] = read_frame(train, columns=[target], as_text=[target])[target]
+    frames = Frames(train_frame, read_frame(test, as_text=sorted(texts & set(test_header))))
     if id_column is not None:
         check_ids(frames.train[id_column], frames.test[id_column], id_column)
     return frames

@@ -47,7 +47,11 @@ def sync_folder(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically and durably."""
-    write_atomically(path, lambda file: file.write(data) and None)
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:

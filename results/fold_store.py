@@ -98,10 +98,7 @@ class FoldStore:
 
 
 def _vouch(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "blake2b": file_digest(folder / name)}
-        for name in names
-    }
+    return {name: {"bytes": (folder / name).stat().st_size, "blake2b": file_digest(folder / name)} for name in names}
 
 
 def _is_whole(path: Path, entry: dict[str, Any], verify: bool) -> bool:

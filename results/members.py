@@ -1,6 +1,6 @@
 """Members on disk: anything with out-of-fold and test predictions under one contract.
 
-    members/<id>/meta.json, oof.npy, test.npy, folds/…
+members/<id>/meta.json, oof.npy, test.npy, folds/…
 """
 
 import re

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.decisions import Decision
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.files import write_atomically
+from foldsmith.problem.files import write_bytes
 from foldsmith.problem.metrics import Metric
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.target import Target
@@ -99,7 +99,7 @@ def read_sample(path: Path) -> pd.DataFrame:
 def write_submission(path: Path, frame: pd.DataFrame) -> None:
     """Write a csv atomically, whatever stood there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda file: file.write(frame.to_csv(index=False).encode()) and None)
+    write_bytes(path, frame.to_csv(index=False).encode())
 
 
 def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float) -> Path:

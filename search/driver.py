@@ -395,7 +395,11 @@ class Driver:
         history = []
         for member in self._history[name]:
             assert member.scores is not None
-            if best is None or best.scores is None or self._problem.metric.better(member.scores.value, best.scores.value):
+            if (
+                best is None
+                or best.scores is None
+                or self._problem.metric.better(member.scores.value, best.scores.value)
+            ):
                 best = member
             assert best.scores is not None
             history.append(best.scores.value)

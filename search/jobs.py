@@ -289,10 +289,11 @@ def _provisional(problem: Problem, fitted: FittedFold, task: FoldTask, valid: ND
     if valid is None:
         assert fitted.curve is not None
         return float(fitted.curve[_own_best(problem, fitted.curve) - 1])
-    judge, values = problem.judge, valid
-    if judge.needs_labels:
-        values = default_decision(judge.metric, judge.task, judge.n_classes).apply(valid)
-    return judge.metric.score(judge.y[task.valid_rows], values)
+    judge = problem.judge
+    y = judge.y[task.valid_rows]
+    if not judge.needs_labels:
+        return judge.metric.score(y, valid)
+    return judge.metric.score(y, default_decision(judge.metric, judge.task, judge.n_classes).apply(valid))
 
 
 def _log_fit(bench: Workbench, job: Job, fold: int) -> None:

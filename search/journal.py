@@ -51,35 +51,37 @@ def open_journal(path: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-READS = frozenset(
-    name
-    for name in vars(BaseStorage)
-    if name.startswith(("get_", "check_trial")) or name in ("remove_session", "__getstate__")
-)
+def read_only(storage: BaseStorage) -> BaseStorage:
+    """``storage`` behind a wrapper that answers questions and refuses changes, for dashboards beside a driver."""
+    return _ReadOnlyStorage(storage)  # type: ignore[abstract]
 
 
-class ReadOnlyStorage(BaseStorage):  # type: ignore[misc]
-    """A storage that answers questions and refuses changes, for dashboards beside a running driver."""
+def _is_question(name: str) -> bool:
+    return name.startswith(("get_", "check_trial")) or name == "remove_session"
+
+
+class _ReadOnlyStorage(BaseStorage):
+    """Every method of a storage, made below: questions are passed on, changes are refused."""
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
 
 
-def _delegate(name: str) -> Any:
-    def read(self: ReadOnlyStorage, *args: Any, **kwargs: Any) -> Any:
+def _pass_on(name: str) -> Any:
+    def ask(self: _ReadOnlyStorage, *args: Any, **kwargs: Any) -> Any:
         return getattr(self._storage, name)(*args, **kwargs)
 
-    return read
+    return ask
 
 
 def _refuse(name: str) -> Any:
-    def write(self: ReadOnlyStorage, *args: Any, **kwargs: Any) -> Any:
+    def refuse(self: _ReadOnlyStorage, *args: Any, **kwargs: Any) -> Any:
         raise ContractError(f"the dashboard only reads: {name} is refused; the search is the study's only writer")
 
-    return write
+    return refuse
 
 
 for _name in vars(BaseStorage):
-    if not _name.startswith("_") and callable(getattr(BaseStorage, _name)):
-        setattr(ReadOnlyStorage, _name, _delegate(_name) if _name in READS else _refuse(_name))
-ReadOnlyStorage.__abstractmethods__ = frozenset()
+    if not _name.startswith("_"):
+        setattr(_ReadOnlyStorage, _name, _pass_on(_name) if _is_question(_name) else _refuse(_name))
+_ReadOnlyStorage.__abstractmethods__ = frozenset()

@@ -49,7 +49,7 @@ class FolderLock:
             self._file = None
 
     def __enter__(self) -> "FolderLock":
-        if not self.acquire():
+        if self._file is None and not self.acquire():
             raise ContractError(f"{self._path} is held by process {lock_owner(self._path) or 'unknown'}")
         return self
 

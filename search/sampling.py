@@ -50,5 +50,3 @@ def point_key(params: Mapping[str, Value]) -> str:
 def fold_seed(model_seed: int, repeat: int, fold: int) -> int:
     """The estimator's seed in one fold: differs between folds, not between trials."""
     return int(np.random.SeedSequence([model_seed, repeat, fold]).generate_state(1)[0])
-
-

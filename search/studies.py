@@ -11,8 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 from foldsmith.search.sampling import point_key, sampler_for, suggest
 from foldsmith.spaces.space import Params, Space
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # the driver tells people what happens
+
 # Reasons of FAIL that say nothing about the parameters: such trials do not count, and their point may come again.
 NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate"})
+
+
+# So many duplicates in a row mean that a small space has nothing new to offer.
+MAX_SKIPPED = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class FamilyStudy:
             self._study.set_user_attr("space_version", space.version)
             self._study.set_user_attr("reported_values", "provisional score of each fold, step = fold")
         self._defaults = list(defaults)
-        self.skipped = 0  # duplicates in a row; a small space runs dry
+        self.skipped = 0  # duplicates in a row
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, oldest first; not to be changed."""
@@ -91,7 +97,7 @@ class FamilyStudy:
     def ask(self) -> Ask | None:
         """A new trial with parameters never tried before, or with the result to reuse; None when the space ran dry."""
         self._enqueue_defaults()
-        for _ in range(10):
+        for _ in range(MAX_SKIPPED):
             done = self.trials()
             self._study.sampler = sampler_for(self.space, self._study.study_name, self._seed, len(done))
             trial = self._study.ask()
@@ -102,12 +108,10 @@ class FamilyStudy:
                 return Ask(trial, params)
             if twin.state == TrialState.COMPLETE:
                 self.skipped += 1
-                return Ask(trial, params, same_as=twin.number) if self.skipped <= 10 else self._give_up(trial, twin)
+                if self.skipped <= MAX_SKIPPED:
+                    return Ask(trial, params, same_as=twin.number)
             self.fail(trial, "duplicate", f"the same parameters as trial {twin.number}")
         return None
-
-    def _give_up(self, trial: optuna.Trial, twin: FrozenTrial) -> None:
-        self.fail(trial, "duplicate", f"the same parameters as trial {twin.number}; the space has nothing new")
 
     def _twin(self, trials: Iterable[FrozenTrial], params: Params, number: int) -> FrozenTrial | None:
         key = point_key(params)

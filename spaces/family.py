@@ -88,8 +88,11 @@ class FittedFold(Protocol):
             ``"rounds"``), counts.
     """
 
-    curve: NDArray[np.float64] | None
-    facts: dict[str, Any]
+    @property
+    def curve(self) -> NDArray[np.float64] | None: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
 
     def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
         """Predict every row of ``table``.

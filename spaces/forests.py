@@ -221,9 +221,7 @@ class RandomForest(_Forest):
         from sklearn import ensemble
 
         kind = ensemble.RandomForestClassifier if task.goal.is_classification else ensemble.RandomForestRegressor
-        return kind(
-            **task.params, bootstrap=True, warm_start=True, n_jobs=task.threads, random_state=task.seed % 2**32
-        )
+        return kind(**task.params, bootstrap=True, warm_start=True, n_jobs=task.threads, random_state=task.seed % 2**32)
 
 
 def _class_columns(goal: Goal, classes: NDArray[Any]) -> NDArray[np.int64]:

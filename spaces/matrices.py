@@ -45,7 +45,5 @@ def dense_matrices(task: FoldTask, scaling: Scaling) -> DenseFold:
         encoder = DenseEncoder.fit(task.table, task.train_rows, seed=0, scaling=scaling)
         return DenseFold(encoder, encoder.transform(task.table.take(task.train_rows)))
 
-    found: DenseFold = task.cache.get(
-        ("dense matrices", scaling, task.fold_key), make, lambda fold: fold.train.nbytes
-    )
+    found: DenseFold = task.cache.get(("dense matrices", scaling, task.fold_key), make, lambda fold: fold.train.nbytes)
     return found

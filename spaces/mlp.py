@@ -233,7 +233,9 @@ def _train(net: Any, matrix: Matrix, target: NDArray[Any], task: FoldTask) -> Tr
     generator = torch.Generator().manual_seed(task.seed)
     for epoch in range(1, n_epochs + 1):
         net.train()
-        for number, rows in enumerate(torch.from_numpy(train)[torch.randperm(len(train), generator=generator)].split(size)):
+        for number, rows in enumerate(
+            torch.from_numpy(train)[torch.randperm(len(train), generator=generator)].split(size)
+        ):
             stepper.step(rows)
             if number % STEPS_BETWEEN_LOOKS == 0 and task.is_late:
                 break
@@ -241,7 +243,7 @@ def _train(net: Any, matrix: Matrix, target: NDArray[Any], task: FoldTask) -> Tr
         log.n_epochs = epoch
         if value < log.best_loss:
             log.best_loss, log.best_epoch, best = value, epoch, _copy(net)
-        if task.is_late or epoch - log.best_epoch >= PATIENCE:
+        if task.is_late or epoch - log.best_epoch >= max(PATIENCE, n_epochs // 5):
             log.stopped_by = "deadline" if task.is_late else "patience"
             break
     net.load_state_dict(best)

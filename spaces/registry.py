@@ -45,5 +45,7 @@ def get_family(name: str, code_folder: Path | None = None) -> Family:
     try:
         family: Family = getattr(importlib.import_module(module), class_name)()
     except ModuleNotFoundError as error:
-        raise MissingPackageError(f"family {name!r} needs the package {error.name!r}: pip install {error.name}") from None
+        raise MissingPackageError(
+            f"family {name!r} needs the package {error.name!r}: pip install {error.name}"
+        ) from None
     return family

@@ -1,9 +1,9 @@
 """The tests that every model family passes. A family of your own inherits them:
 
-    from foldsmith.spaces.testing import FamilySuite
+from foldsmith.spaces.testing import FamilySuite
 
-    class TestMine(FamilySuite):
-        family = Mine()
+class TestMine(FamilySuite):
+    family = Mine()
 """
 
 import dataclasses
@@ -135,7 +135,7 @@ def random_point(space: Space, rng: np.random.Generator) -> Params:
         if param.when is not None and not param.when.holds(point):
             continue
         if isinstance(param, Float | Int):
-            low, high = (np.log([param.low, param.high]) if param.log else (param.low, param.high))
+            low, high = np.log([param.low, param.high]) if param.log else (param.low, param.high)
             drawn = rng.uniform(low, high)
             value = float(np.clip(np.exp(drawn) if param.log else drawn, param.low, param.high))
             point[name] = round(value) if isinstance(param, Int) else value

@@ -60,8 +60,10 @@ class RayExecutor(Executor):
             self._actors[slot] = self._make_actor(slot)
 
     def _make_actor(self, slot: int) -> Any:
-        actor = _ray().remote(FoldWorker).options(
-            num_cpus=1, num_gpus=0, max_restarts=0, runtime_env={"env_vars": THREAD_LIMITS}
+        actor = (
+            _ray()
+            .remote(FoldWorker)
+            .options(num_cpus=1, num_gpus=0, max_restarts=0, runtime_env={"env_vars": THREAD_LIMITS})
         )
         return actor.remote(str(self.root), slot)
 
