@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# A family that was never timed is tried only when at least this much is left.
-LEAST_TRY_SECONDS = 2.0
+# Once something is known to finish, a family that was never timed is tried only when at least this much is left:
+# its first fold may cost an import of many seconds.
+LEAST_TRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Pace:
         """Whether a trial (or the rest of one) is expected to end in time."""
         left = self._clock.left()
         if self.fold_seconds(family) is None:
-            return left > LEAST_TRY_SECONDS
+            return left > (LEAST_TRY_SECONDS if self._finish_seconds else 0)
         return self.remaining(family, self._n_folds if n_folds is None else n_folds) <= left
 
     def trial_deadline(self, family: str) -> float | None:
@@ -82,7 +83,7 @@ class Pace:
 
     def fold_deadline(self, trial_deadline: float | None, n_folds_left: int) -> float | None:
         """When a fold that starts now should end, so that the trial's other waves of folds get as much time."""
-        if trial_deadline is None:
+        if trial_deadline is None or n_folds_left == 0:
             return None
         now = time.time()
         waves = math.ceil(n_folds_left / self._n_slots)

@@ -157,7 +157,7 @@ class DenseEncoder:
 
     def save(self, folder: Path) -> None:
         """Write ``encoder.npz`` and the text state."""
-        arrays: dict[str, NDArray[Any]] = {f"levels_{n:05d}": level for n, level in enumerate(self.levels)}
+        arrays: dict[str, Any] = {f"levels_{n:05d}": level for n, level in enumerate(self.levels)}
         np.savez(folder / "encoder.npz", indicators=self.indicators, **arrays, **self.scaler.arrays())
         self.text.save(folder)
 
@@ -180,7 +180,7 @@ def _nan_median(numbers: Matrix) -> Matrix:
     for column in range(numbers.shape[1]):
         known = numbers[~np.isnan(numbers[:, column]), column]
         if len(known):
-            center[column] = np.median(known)
+            center[column] = np.median(known.astype(np.float64))  # the mean of two float32 can overflow
     return center
 
 

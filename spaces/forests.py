@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.encoding import DATE_PARTS, Matrix, TreeEncoder
+from foldsmith.spaces.encoding import DATE_PARTS, TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
 from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 
 N_TREES = 300
@@ -98,7 +99,7 @@ class CompactTrees:
         tree.__setstate__(
             {"max_depth": 0, "node_count": len(nodes), "nodes": nodes, "values": np.zeros((len(nodes), 1, 1))}
         )
-        return -1 - right[tree.apply(matrix)].astype(np.int64)
+        return np.asarray(-1 - right[tree.apply(matrix)], np.int64)
 
 
 def _float32_below(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -231,7 +232,7 @@ def _class_columns(goal: Goal, classes: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _square_root_share(facts: Facts) -> float:
-    """The square root of the number of columns, Breiman's choice for classes, as a share in the space's range."""
+    """The square root of the number of columns, Breiman's choice for classes, as a share; at least a fifth."""
     schema = facts.schema
     n_columns = len(schema.numeric) + len(DATE_PARTS) * len(schema.datetime) + len(schema.categorical)
-    return float(np.clip(1 / np.sqrt(max(1, n_columns + 36 * len(schema.text))), 0.1, 1.0))
+    return float(np.clip(1 / np.sqrt(max(1, n_columns + 36 * len(schema.text))), 0.2, 1.0))

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.encoding import DenseEncoder, Matrix
+from foldsmith.spaces.encoding import DenseEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
 from foldsmith.spaces.matrices import dense_matrices
+from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Int, Params, Space
 
 MAX_STORED_ROWS = 50_000
@@ -46,7 +47,7 @@ class Vote:
             return np.ones_like(distances)
         zero = distances <= 1e-7
         inverse = np.where(zero.any(axis=1, keepdims=True), zero, 1 / np.maximum(distances, 1e-7))
-        return (inverse / inverse.mean(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(inverse / inverse.mean(axis=1, keepdims=True), np.float32)
 
     def chances(self, labels: NDArray[Any], weights: Matrix, prior: Matrix) -> Matrix:
         """``(n_rows, n_outputs)`` weighted shares of the classes.
@@ -55,12 +56,14 @@ class Vote:
         """
         votes = np.stack([(weights * (labels == code)).sum(axis=1) for code in range(self.n_classes)], axis=1)
         shares = (votes + prior) / (weights.sum(axis=1, keepdims=True) + 1)
-        return shares[:, 1:] if self.n_outputs == 1 else shares
+        return np.asarray(shares[:, 1:] if self.n_outputs == 1 else shares, np.float32)
 
     def values(self, labels: NDArray[Any], weights: Matrix) -> Matrix:
         """``(n_rows, 1)`` weighted means or medians."""
         if not self.median:
-            return (weights * labels).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
+            return np.asarray(
+                (weights * labels).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True), np.float32
+            )
         order = np.argsort(labels, axis=1, kind="stable")
         reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
         middle = (reached >= reached[:, -1:] / 2).argmax(axis=1)
@@ -100,7 +103,7 @@ class FittedKNN:
 
     def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
         """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         matrix = self._encoder.transform(table) * self._rows.column_weights
         out = np.zeros((len(matrix), self._vote.n_outputs), np.float32)
@@ -116,7 +119,7 @@ class FittedKNN:
 
     def save(self, folder: Path) -> None:
         """Write ``rows.npz`` and the encoder."""
-        vote = {f"vote_{name}": np.array(value) for name, value in vars(self._vote).items()}
+        vote: dict[str, Any] = {f"vote_{name}": np.array(value) for name, value in vars(self._vote).items()}
         np.savez(folder / "rows.npz", **vars(self._rows), **vote)
         self._encoder.save(folder)
 

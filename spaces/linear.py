@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Task
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.encoding import DenseEncoder, Matrix
+from foldsmith.spaces.encoding import DenseEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
 from foldsmith.spaces.matrices import dense_matrices
+from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Params, Space
 
 Weights = NDArray[np.float64]
@@ -86,12 +87,15 @@ class Linear(Family):
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """Pieces first, then plain standardised columns."""
-        return [{"C": 0.3, "numeric": "pieces"}, {"C": 1.0, "numeric": "standard"}]
+        """Pieces first, plain columns first for classes with few rows."""
+        classification = facts.goal.is_classification
+        pieces: Params = {"C": 0.3 if classification else 0.05, "numeric": "pieces"}
+        plain: Params = {"C": 1.0, "numeric": "standard"}
+        return [plain, pieces] if classification and facts.n_rows < 1000 else [pieces, plain]
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Solve for the weights on the train rows."""
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         scaling: Any = task.params["numeric"]
         fold = dense_matrices(task, scaling)

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from foldsmith.spaces.encoding import DenseEncoder, Matrix, TreeEncoder
+from foldsmith.spaces.encoding import DenseEncoder, TreeEncoder
 from foldsmith.spaces.family import FoldTask
-from foldsmith.spaces.scaling import Scaling
+from foldsmith.spaces.scaling import Matrix, Scaling
 
 
 @dataclass(frozen=True)
 class TreeFold:
-    """Matrices for trees, not to be written to: ``train`` ``(n_train, n_columns)``, ``valid`` ``(n_valid, n_columns)``."""
+    """Matrices for trees: ``train`` ``(n_train, n_columns)``, ``valid`` ``(n_valid, n_columns)``; read only."""
 
     encoder: TreeEncoder
     train: Matrix
@@ -18,7 +18,7 @@ class TreeFold:
 
 @dataclass(frozen=True)
 class DenseFold:
-    """The matrix for linear models, distances and nets, not to be written to: ``train`` ``(n_train, n_columns)``."""
+    """The matrix for linear models, distances and nets: ``train`` ``(n_train, n_columns)``; read only."""
 
     encoder: DenseEncoder
     train: Matrix

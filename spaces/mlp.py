@@ -1,10 +1,7 @@
 """A multilayer perceptron for tables, early stopped on an inner split of the train rows."""
 
 import json
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import FoldsmithError
-from foldsmith.problem.goal import Goal, Task
+from foldsmith.problem.goal import Task
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.encoding import DenseEncoder, Matrix
+from foldsmith.spaces.encoding import DenseEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
 from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
+from foldsmith.spaces.training import seeded, torch_threads, train
 
-INNER_SHARE = 8  # one row of eight is held back for early stopping
-PATIENCE = 16  # epochs, as in TabR (Gorishniy et al. 2023, arXiv:2307.14338)
-ROW_BUDGET = 600_000  # rows seen in all; keeps a fold within seconds on one core
-EPOCHS = (20, 200)
-STEPS_BETWEEN_LOOKS = 20  # at the clock
 PREDICT_BLOCK = 8192
 
 
@@ -90,8 +83,8 @@ class FittedMLP:
         import torch
 
         matrix = torch.from_numpy(self._encoder.transform(table))
-        with torch.inference_mode(), _torch_threads(1):
-            parts = [self._shape.link(self._net(part)) for part in matrix.split(PREDICT_BLOCK)]
+        with torch.inference_mode(), torch_threads(1):
+            parts = [self._shape.link(self._net(part)) for part in torch.split(matrix, PREDICT_BLOCK)]
         return np.asarray(torch.cat(parts).numpy(), np.float32)
 
     def save(self, folder: Path) -> None:
@@ -104,7 +97,7 @@ class FittedMLP:
 
 
 class MLP(Family):
-    """Fully connected net with AdamW; ranges after Gorishniy et al. (2021, arXiv:2106.11959; 2022, arXiv:2203.05556)."""
+    """Fully connected net; ranges after Gorishniy et al. (2021, arXiv:2106.11959 and 2022, arXiv:2203.05556)."""
 
     name = "mlp"
     prefix = "mlp"
@@ -152,11 +145,9 @@ class MLP(Family):
         fold = dense_matrices(task, scaling)
         target = task.y[task.train_rows]
         shape = _shape(task, fold.encoder.n_columns, target)
-        gpus = [torch.device("cuda")] if task.device == "cuda" else []
-        with torch.random.fork_rng(gpus), _torch_threads(task.threads):
-            torch.manual_seed(task.seed)
+        with seeded(task.seed, task.device), torch_threads(task.threads):
             net = shape.build().to(task.device)
-            log = _train(net, fold.train, _standardised(target, shape), task)
+            log = train(net, fold.train, _standardised(target, shape), task)
         fitted = FittedMLP(net.cpu(), shape, fold.encoder)
         fitted.facts |= asdict(log)
         return fitted
@@ -173,17 +164,6 @@ class MLP(Family):
         return FittedMLP(net, shape, DenseEncoder.load(folder))
 
 
-@dataclass
-class TrainingLog:
-    """What training came to; becomes facts of the fitted fold."""
-
-    device: str
-    n_epochs: int = 0
-    best_epoch: int = 0
-    stopped_by: str = "rounds"
-    best_loss: float = field(default=math.inf)
-
-
 def _shape(task: FoldTask, n_inputs: int, target: NDArray[Any]) -> NetShape:
     params: Any = task.params
     goal = task.goal
@@ -197,138 +177,3 @@ def _shape(task: FoldTask, n_inputs: int, target: NDArray[Any]) -> NetShape:
 
 def _standardised(target: NDArray[Any], shape: NetShape) -> NDArray[Any]:
     return target if shape.kind != "regression" else (target - shape.center) / shape.scale
-
-
-def _inner_split(target: NDArray[Any], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows to stop by: of every eight neighbours in the target's order, one is held back.
-
-    This stratifies classes and spreads values alike. Fewer than eight rows are used for both.
-    """
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(target))
-    order = order[np.argsort(target[order], kind="stable")]
-    n_groups = len(order) // INNER_SHARE
-    if not n_groups:
-        return order, order
-    held = order[np.arange(n_groups) * INNER_SHARE + rng.integers(INNER_SHARE, size=n_groups)]
-    return np.setdiff1d(order, held), np.sort(held)
-
-
-def _batch_size(n_rows: int) -> int:
-    """Between 32 and 1024: some dozens of steps an epoch on small tables, big matrix products on large ones."""
-    return int(np.clip(2 ** round(math.log2(max(1, n_rows / 64))), 32, 1024))
-
-
-def _train(net: Any, matrix: Matrix, target: NDArray[Any], task: FoldTask) -> TrainingLog:
-    """Train ``net`` in place and leave it with the weights of the best epoch."""
-    import torch
-
-    train, inner = _inner_split(target, task.seed)
-    data = _Data(torch.from_numpy(matrix).to(task.device), _as_target(target, task), _loss(task.goal))
-    n_epochs = int(np.clip(ROW_BUDGET / len(train), *EPOCHS))
-    size = _batch_size(len(train))
-    stepper = _Stepper(net, data, task, n_steps=n_epochs * math.ceil(len(train) / size))
-    log = TrainingLog(next(net.parameters()).device.type)
-    best = _copy(net)
-    generator = torch.Generator().manual_seed(task.seed)
-    for epoch in range(1, n_epochs + 1):
-        net.train()
-        for number, rows in enumerate(
-            torch.from_numpy(train)[torch.randperm(len(train), generator=generator)].split(size)
-        ):
-            stepper.step(rows)
-            if number % STEPS_BETWEEN_LOOKS == 0 and task.is_late:
-                break
-        value = _evaluate(net, data, torch.from_numpy(inner))
-        log.n_epochs = epoch
-        if value < log.best_loss:
-            log.best_loss, log.best_epoch, best = value, epoch, _copy(net)
-        if task.is_late or epoch - log.best_epoch >= max(PATIENCE, n_epochs // 5):
-            log.stopped_by = "deadline" if task.is_late else "patience"
-            break
-    net.load_state_dict(best)
-    return log
-
-
-@dataclass(frozen=True)
-class _Data:
-    """All train rows on the device: ``X`` ``(n_train, n_columns)``, ``y`` as the loss wants it, and that loss."""
-
-    X: Any
-    y: Any
-    loss: Any
-
-
-class _Stepper:
-    """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero over ``n_steps``."""
-
-    def __init__(self, net: Any, data: _Data, task: FoldTask, n_steps: int) -> None:
-        import torch
-
-        params: Any = task.params
-        self._net, self._data = net, data
-        self._optimizer = torch.optim.AdamW(
-            net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
-        )
-        warm_up = max(1, n_steps // 50)
-
-        def rate(step: int) -> float:
-            return min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / n_steps)))
-
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
-
-    def step(self, rows: Any) -> None:
-        """One step on a batch of row numbers."""
-        import torch
-
-        self._optimizer.zero_grad(set_to_none=True)
-        self._data.loss(self._net(self._data.X[rows]), self._data.y[rows]).backward()
-        torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
-        self._optimizer.step()
-        self._schedule.step()
-
-
-def _evaluate(net: Any, data: _Data, rows: Any) -> float:
-    """Mean loss on some rows."""
-    import torch
-
-    net.eval()
-    with torch.inference_mode():
-        losses = [float(data.loss(net(data.X[part]), data.y[part])) * len(part) for part in rows.split(PREDICT_BLOCK)]
-    return sum(losses) / len(rows)
-
-
-def _copy(net: Any) -> dict[str, Any]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def _as_target(target: NDArray[Any], task: FoldTask) -> Any:
-    """Class codes ``(n_rows,)`` for several classes, else a float column ``(n_rows, 1)``."""
-    import torch
-
-    if task.goal.kind == "multiclass":
-        return torch.as_tensor(target.astype(np.int64), device=task.device)
-    return torch.as_tensor(target.astype(np.float32)[:, None], device=task.device)
-
-
-def _loss(goal: Goal) -> Any:
-    from torch.nn import functional
-
-    if goal.kind == "binary":
-        return functional.binary_cross_entropy_with_logits
-    if goal.kind == "multiclass":
-        return functional.cross_entropy
-    return functional.l1_loss if goal.loss == "absolute" else functional.mse_loss
-
-
-@contextmanager
-def _torch_threads(n_threads: int) -> Iterator[None]:
-    """PyTorch's thread count is global; it is put back afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

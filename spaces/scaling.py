@@ -72,11 +72,12 @@ class Scaler:
             for column, (knots, scores) in enumerate(zip(self.knots, self.scores, strict=True)):
                 out[:, column] = np.interp(numbers[:, column], knots, scores)
             return out
-        standard = np.clip((numbers - self.center) / self.scale, -CLIP, CLIP).astype(np.float32)
+        # In float64, where the difference of two float32 values cannot overflow.
+        standard = np.clip((numbers - self.center.astype(np.float64)) / self.scale, -CLIP, CLIP).astype(np.float32)
         ramps = [_ramps(numbers[:, column], knots) for column, knots in enumerate(self.knots)]
         return np.hstack([standard, *ramps])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Any]:
         """State as named arrays for an npz file."""
         lists = {"knots": self.knots, "scores": self.scores}
         columns = {f"{name}_{n:05d}": array for name, arrays in lists.items() for n, array in enumerate(arrays)}
@@ -95,7 +96,7 @@ class Scaler:
 def _quantiles(column: Matrix, n_quantiles: int) -> tuple[Matrix, NDArray[np.float64]]:
     """Distinct quantiles of a column and the mean probability of each: ties share the middle of their range."""
     chances = np.linspace(0, 1, min(n_quantiles, max(2, len(column))))
-    values = np.quantile(column, chances).astype(np.float32)
+    values = np.quantile(column.astype(np.float64), chances).astype(np.float32)
     knots, place = np.unique(values, return_inverse=True)
     return knots, np.bincount(place, chances) / np.bincount(place)
 
@@ -122,4 +123,5 @@ def _ramps(column: Matrix, knots: Matrix) -> Matrix:
     """``(n_rows, n_ramps)``: how far the value has passed through each bin, 0 to 1."""
     if not _n_ramps(knots):
         return np.zeros((len(column), 0), np.float32)
-    return np.clip((column[:, None] - knots[:-1]) / np.diff(knots), 0, 1).astype(np.float32)
+    exact = knots.astype(np.float64)
+    return np.clip((column[:, None] - exact[:-1]) / np.diff(exact), 0, 1).astype(np.float32)

@@ -65,7 +65,7 @@ class TextEncoder:
         if not self.columns:
             return
         (folder / "text.json").write_text(json.dumps({"format": 1, "words": [c.words for c in self.columns]}))
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, Any] = {}
         for number, column in enumerate(self.columns):
             arrays[f"idf_{number}"], arrays[f"components_{number}"] = column.idf, column.components
         np.savez(folder / "text.npz", **arrays)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.tables import Table
 from foldsmith.spaces.boosting import MAX_ROUNDS, CurveWatch, as_columns
-from foldsmith.spaces.encoding import Matrix, TreeEncoder
+from foldsmith.spaces.encoding import TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
 from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Condition, Float, Int, Param, Params, Space
 
 OBJECTIVES = {
@@ -56,7 +57,8 @@ class FrequentCodes:
 
     def save(self, folder: Path) -> None:
         """Write ``frequent.npz`` and the encoder."""
-        np.savez(folder / "frequent.npz", **{f"codes_{n:05d}": codes for n, codes in enumerate(self.frequent)})
+        arrays: dict[str, Any] = {f"codes_{n:05d}": codes for n, codes in enumerate(self.frequent)}
+        np.savez(folder / "frequent.npz", **arrays)
         self.encoder.save(folder)
 
     @classmethod
@@ -157,7 +159,7 @@ class XGBoost(Family):
         codes, train, valid = _matrices(task)
         watch = CurveWatch(task.goal.monitor_greater_is_better, lambda: task.is_late)
 
-        class Record(xgboost.callback.TrainingCallback):  # type: ignore[misc]  # the library is untyped
+        class Record(xgboost.callback.TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
                 (values,) = evals_log["valid"].values()
                 return watch.add(float(values[-1]))

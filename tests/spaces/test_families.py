@@ -1,5 +1,8 @@
 """Every shipped family passes the shared suite."""
 
+import pytest
+
+from foldsmith.spaces import forests, lightgbm, xgboost
 from foldsmith.spaces.forests import ExtraTrees, RandomForest
 from foldsmith.spaces.knn import KNN
 from foldsmith.spaces.lightgbm import LightGBM
@@ -7,6 +10,14 @@ from foldsmith.spaces.linear import Linear
 from foldsmith.spaces.mlp import MLP
 from foldsmith.spaces.testing import FamilySuite
 from foldsmith.spaces.xgboost import XGBoost
+
+
+@pytest.fixture(autouse=True)
+def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough trees to learn the suite's problems, few enough for a quick run."""
+    monkeypatch.setattr(lightgbm, "MAX_ROUNDS", 200)
+    monkeypatch.setattr(xgboost, "MAX_ROUNDS", 200)
+    monkeypatch.setattr(forests, "N_TREES", 50)
 
 
 class TestLightGBM(FamilySuite):
