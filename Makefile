@@ -8,7 +8,7 @@ SHELL := bash
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 # Of pip's hundreds of lines: the large downloads, and the start of the last, longest part.
-SHOW_PROGRESS := awk '/ MB\)$$/ && substr($$(NF - 1), 2) >= 10 { print "  " $$(NF - 2), $$(NF - 1), $$NF; fflush() } \
+SHOW_PROGRESS := awk '/ MB\)$$/ && substr($$(NF - 1), 2) + 0 >= 10 { print "  " $$(NF - 2), $$(NF - 1), $$NF; fflush() } \
 	/^Installing collected packages/ { print "  unpacking", NF - 3, "packages ..."; fflush() }'
 INPUTS := setup.cfg pyproject.toml constraints.txt
 
@@ -48,13 +48,13 @@ install: $(VENV)/.installed-dev  ## the environment of test and lint, without ru
 # Torch keeps its pin: a newer one may bring several GB of CUDA libraries, so raise it by hand.
 constraints: | $(VENV)-pins/.created  ## renew constraints.txt: the newest of everything but torch
 	$(VENV)-pins/bin/python -m pip install --disable-pip-version-check --quiet '.[dev]' "$$(grep -m1 '^torch==' constraints.txt)"
-	@{ sed '/^[^#]/,$$d' constraints.txt; $(VENV)-pins/bin/python -m pip freeze --all --exclude pip --exclude foldsmith \
+	@set -o pipefail; { sed '/^[^#]/,$$d' constraints.txt; $(VENV)-pins/bin/python -m pip freeze --all --exclude pip --exclude foldsmith \
 		| sed -E 's/^(torch==[^+]*).*/\1/'; } >constraints.new
 	@mv constraints.new constraints.txt
 	@rm -rf $(VENV)-pins build
 
 clean:  ## remove built and cached files
-	rm -rf build dist src/*.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard problem spaces results search ensembling flow cli src tests benchmarks examples) \
 		-name __pycache__ -type d -prune -exec rm -rf {} +
 

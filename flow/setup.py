@@ -1,7 +1,7 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foldsmith.problem.columns import Column, infer_columns
@@ -196,7 +196,8 @@ def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column
     metric = config_metric(folder, config)
     metric.check_fits(target.task, len(target.classes), y)
     table = type_frame(frames.test, schema)
-    data = Dataset(table, table, target, y, file_digest(train), "", (train, test), config.data.id)
+    like_train = replace(table, n_rows=len(frames.train))  # nothing below looks at the values of train
+    data = Dataset(like_train, table, target, y, file_digest(train), "", (train, test), config.data.id)
     propose_plan(folder, config, data)
     if config.data.sample is not None:
         form = SubmissionForm(

@@ -89,8 +89,9 @@ def load_config(path: Path) -> Config:
         record = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
-    if record.get("format", FORMAT) > FORMAT:
-        raise ContractError(f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade it")
+    its_format = record.get("format", FORMAT)
+    if isinstance(its_format, int) and its_format > FORMAT:
+        raise ContractError(f"{path} has format {its_format}, this foldsmith reads up to {FORMAT}; upgrade it")
     try:
         return Config.model_validate(record)
     except ValidationError as error:
@@ -102,6 +103,8 @@ def _as_input_error(path: Path, error: ValidationError) -> InputError:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return UnknownNameError(f"key of {path.name}", where, _known_keys())
+    if first["type"] == "missing":
+        return InputError(f"{path}: {where} is missing; add it")
     return InputError(f"{path}: {where} = {first.get('input')!r}: {first['msg']}; correct it")
 
 
@@ -135,9 +138,14 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
         columns.add(column, kind)
     for column, reason in reasons.items():
         if column.startswith("column:"):
-            columns.add(tomlkit.comment(f"{column.removeprefix('column:')}: {reason}".replace("\n", " ")))
+            columns.add(tomlkit.comment(_one_line(f"{column.removeprefix('column:')}: {reason}")))
     document.add("columns", columns)
-    write_bytes(path, tomlkit.dumps(document).encode())
+    write_bytes(path, tomlkit.dumps(document).rstrip("\n").encode() + b"\n")
+
+
+def _one_line(text: str) -> str:
+    """What may stand in a comment: TOML allows no line breaks and other control characters there."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _table(name: str, section: dict[str, Any], reasons: dict[str, str]) -> Any:
@@ -145,6 +153,6 @@ def _table(name: str, section: dict[str, Any], reasons: dict[str, str]) -> Any:
     for key, value in section.items():
         item = tomlkit.item(value)
         if reason := reasons.get(f"{name}.{key}"):
-            item.comment(reason.replace("\n", " "))
+            item.comment(_one_line(reason))
         table.add(key, item)
     return table

@@ -71,7 +71,7 @@ class Problem:
 
 def contract_hash(folder: Folder, config: Config, train_fingerprint: str, fold_hash: str) -> str:
     """The contract's name, 12 hexadecimal digits; a user's metric counts with its source."""
-    metric = config.problem.metric
+    metric = config_metric(folder, config).name  # not as the file spells it: ROC-AUC is auc
     code = source_digest(metric, folder.code) if ":" in metric else ""
     return digest(train_fingerprint, config.data.target, metric, code, fold_hash)
 

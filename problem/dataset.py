@@ -80,21 +80,31 @@ def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, 
             if id_column not in names:
                 raise InputError(_unknown_column("id", id_column, path, names))
     texts = {name for name in (*as_text, id_column) if name is not None}
-    train_frame = read_frame(train, as_text=sorted(texts & set(header)))
-    if train_frame[target].dtype == bool:  # "true" must not come back as "True" in a submission
-        train_frame[target] = read_frame(train, columns=[target], as_text=[target])[target]
+    is_csv = train.suffix.lower() != ".parquet"
+    train_frame = read_frame(train, as_text=sorted(texts & set(header) | ({target} if is_csv else set())))
+    if is_csv and target not in texts:
+        train_frame[target] = _as_numbers(train_frame[target])
     frames = Frames(train_frame, read_frame(test, as_text=sorted(texts & set(test_header))))
     if id_column is not None:
         check_ids(frames.train[id_column], frames.test[id_column], id_column)
     return frames
 
 
+def _as_numbers(texts: pd.Series) -> pd.Series:
+    """A target's cells as numbers, unless a label would come out otherwise: ``01`` and ``true`` stay text."""
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if (numbers.isna() & texts.notna()).any():
+        return texts
+    keeps = pd.api.types.is_float_dtype(numbers.dtype) or (numbers.astype("str") == texts.str.strip()).all()
+    return numbers if keeps else texts
+
+
 def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(name, header, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{what} {name!r} is not a column of {path.name}{hint} columns: {', '.join(header)}"
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return f"{what} {name!r} is not a column of {path.name};{hint} columns: {', '.join(header)}"
 
 
 def open_dataset(folder: Folder, config: Config, frames: Frames | None = None) -> Dataset:

@@ -64,13 +64,15 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON record written by :func:`write_json`.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not JSON, or not a record.
         ContractError: the record's format is newer than this version of foldsmith reads.
     """
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("format", 0), int):
+        raise InputError(f"{path} is not a record that foldsmith wrote; restore the file")
     if record.get("format", 0) > FORMAT:
         raise ContractError(
             f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade foldsmith"

@@ -1,0 +1,145 @@
+"""Tiny competitions and stored members that several test folders share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from foldsmith.cli.main import run_command_line
+from foldsmith.flow.setup import SetupRequest, init
+from foldsmith.problem.contract import Problem, open_problem
+from foldsmith.problem.goal import Task
+from foldsmith.problem.scoring import score_oof
+from foldsmith.results.members import Member, MemberStore
+
+LABELS: dict[Task, Callable[[NDArray[np.float64]], Any]] = {
+    "binary": lambda signal: (signal > 0).astype(int),
+    "multiclass": lambda signal: np.array(["calm", "fair", "wild"])[np.digitize(signal, [-0.5, 0.5])],
+    "regression": lambda signal: np.round(3 + signal, 3).clip(0),
+}
+
+
+def frames_of(task: Task = "binary", n_train: int = 60, n_test: int = 12) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A learnable train and test table with ids ``001``, ``002``, … and a target ``y``."""
+    rng = np.random.default_rng(5)
+    n_rows = n_train + n_test
+    frame = pd.DataFrame(
+        {
+            "id": [f"{number:03d}" for number in range(1, n_rows + 1)],
+            "size": rng.normal(size=n_rows).round(4),
+            "weight": rng.normal(size=n_rows).round(4),
+            "colour": rng.choice(["red", "green", "blue"], n_rows),
+        }
+    )
+    frame["y"] = LABELS[task](frame["size"].to_numpy() + 0.3 * rng.normal(size=n_rows))
+    return frame.iloc[:n_train], frame.iloc[n_train:].drop(columns="y")
+
+
+@pytest.fixture
+def make_frames() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    """``frames_of``."""
+    return frames_of
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """``train`` and ``test`` of a binary problem in ``tmp_path / "data"``."""
+    train, test = frames_of()
+    return write_files(tmp_path / "data", train, test)
+
+
+def write_files(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Path]:
+    """Both tables as csv files."""
+    folder.mkdir(exist_ok=True)
+    paths = {"train": folder / "train.csv", "test": folder / "test.csv"}
+    train.to_csv(paths["train"], index=False)
+    test.to_csv(paths["test"], index=False)
+    return paths
+
+
+@pytest.fixture
+def make_problem(tmp_path: Path) -> Callable[..., Problem]:
+    """Sets up ``tmp_path / name`` and freezes its folds.
+
+    ``train`` and ``test`` replace the tables of the task; further words go to ``SetupRequest``.
+    """
+
+    def make(
+        task: Task = "binary",
+        *,
+        name: str = "comp",
+        train: pd.DataFrame | None = None,
+        test: pd.DataFrame | None = None,
+        **options: Any,
+    ) -> Problem:
+        usual_train, usual_test = frames_of(task)
+        paths = write_files(
+            tmp_path / "data", usual_train if train is None else train, usual_test if test is None else test
+        )
+        request = SetupRequest(paths["train"], paths["test"], **{"target": "y", "n_folds": 3, **options})
+        init(tmp_path / name, request)
+        return open_problem(tmp_path / name, freeze=True)
+
+    return make
+
+
+@pytest.fixture
+def add_member() -> Callable[..., Member]:
+    """Stores a complete member of a problem under a new id; scored with the problem's judge."""
+
+    def add(
+        problem: Problem,
+        oof: NDArray[Any],
+        test: NDArray[Any] | None = None,
+        *,
+        prefix: str = "lin",
+        **facts: Any,
+    ) -> Member:
+        store = MemberStore(problem.folder)
+        oof = np.asarray(oof, np.float32).reshape(len(problem.data.y), -1)
+        test = np.tile(oof.mean(axis=0), (problem.data.test.n_rows, 1)) if test is None else test
+        member = Member(
+            id=store.reserve(prefix),
+            kind="trial",
+            state="complete",
+            contract=problem.contract,
+            family="linear",
+            metric=problem.metric.name,
+            scores=score_oof(problem.judge, oof),
+            test_fingerprint=problem.data.test_fingerprint,
+        )
+        member = Member(**{**{name: getattr(member, name) for name in member.__dataclass_fields__}, **facts})
+        store.finish(member, oof, np.asarray(test, np.float32).reshape(problem.data.test.n_rows, -1))
+        return store.get(member.id)
+
+    return add
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def foldsmith(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs a command line in this process, with what libraries print from C captured too."""
+
+    def run(*words: object) -> Outcome:
+        capfd.readouterr()
+        code = run_command_line([str(word) for word in words])
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def options(files: Mapping[str, Path]) -> Sequence[object]:
+    """``--train``, ``--test`` and ``--target`` of the binary problem."""
+    return ["--train", files["train"], "--test", files["test"], "--target", "y"]

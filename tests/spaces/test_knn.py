@@ -1,0 +1,63 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from foldsmith.problem.goal import Goal
+from foldsmith.spaces import knn
+from foldsmith.spaces.knn import KNN, Vote
+from foldsmith.spaces.toy import make_problem
+
+VOTE = Vote(n_classes=0, n_outputs=1, median=False, k=3, by_distance=True, p=2)
+
+
+def test_nearer_neighbours_weigh_more() -> None:
+    weights = VOTE.weights(np.array([[1.0, 2.0, 4.0]], np.float32))
+    np.testing.assert_allclose(weights, [[12 / 7, 6 / 7, 3 / 7]], rtol=1e-6)
+
+
+def test_rows_at_distance_zero_take_everything() -> None:
+    weights = VOTE.weights(np.array([[0.0, 0.0, 1.0]], np.float32))
+    np.testing.assert_allclose(weights, [[1.5, 1.5, 0]], atol=1e-6)
+    np.testing.assert_allclose(VOTE.values(np.array([[2.0, 4.0, 90.0]]), weights), [[3.0]])
+
+
+def test_the_weighted_median_is_a_label() -> None:
+    vote = dataclasses.replace(VOTE, median=True)
+    labels = np.array([[10.0, 1.0, 3.0], [10.0, 1.0, 3.0]])
+    weights = np.array([[1, 1, 1], [5, 1, 1]], np.float32)
+    np.testing.assert_array_equal(vote.values(labels, weights), [[3.0], [10.0]])
+
+
+def test_class_shares_count_as_one_neighbour() -> None:
+    vote = dataclasses.replace(VOTE, n_classes=2, n_outputs=1, by_distance=False)
+    chances = vote.chances(np.array([[1, 1, 1]]), np.ones((1, 3), np.float32), np.array([0.8, 0.2], np.float32))
+    np.testing.assert_allclose(chances, [[3.2 / 4]])
+
+
+@pytest.mark.parametrize("kind", ["binary", "squared"])
+def test_relevance_finds_the_column_that_matters(kind: str) -> None:
+    target: np.ndarray
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(500, 3)).astype(np.float32)
+    matrix[:, 2] = 1.0
+    if kind == "binary":
+        goal, target = Goal("binary", 2, "log_loss", "log_loss"), (np.abs(matrix[:, 1]) > 0.7).astype(np.int32)
+    else:
+        goal, target = Goal("regression", 0, "squared", "rmse"), np.asarray(matrix[:, 1] ** 2)
+    relevance = knn._relevance(matrix, target, goal)
+    assert relevance[1] > 0.7
+    assert relevance[0] < 0.25
+    assert relevance[2] == pytest.approx(0.05)
+
+
+def test_stored_rows_are_bounded_and_the_draw_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn, "MAX_STORED_ROWS", 60)
+    problem = make_problem("squared")
+    params = KNN().defaults(problem.facts)[0]
+    first, second = (KNN().fit_fold(problem.task(params)) for _ in range(2))
+    assert first.facts["n_stored_rows"] == 60
+    assert first.facts["n_train_rows"] == 200
+    np.testing.assert_array_equal(first.predict(problem.table), second.predict(problem.table))
+    other = KNN().fit_fold(dataclasses.replace(problem.task(params), seed=8))
+    assert not np.array_equal(first.predict(problem.table), other.predict(problem.table))
