@@ -15,20 +15,21 @@ from foldsmith.problem.scoring import score_oof, score_values
 # Scores closer than this are a tie: float noise must not choose between members.
 TIE = 1e-10
 MAX_MEMBERS = 50
+MAX_STACK_BYTES = 1 << 30
 
 
 def greedy(predictions: Predictions, task: BlendTask) -> EnsembleResult:
     """Select members on all covered rows, and once more per fold without its rows for the nested score.
 
     Args:
-        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first; the first 50 are
-            candidates.
+        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first; the first 50, or
+            fewer where their values would not fit into 1 GiB, are candidates.
         task: metric, labels, folds, and how many steps.
 
     Returns:
         Weights, trace, and in-sample and nested scores.
     """
-    names = list(predictions)[:MAX_MEMBERS]
+    names = list(predictions)[: _n_candidates(predictions)]
     space = task.judge.metric.blend_space
     stack = np.stack([to_space(predictions[name][task.rows], space) for name in names])
     path, losses = _select(make_kernel(task, stack, task.rows), task.size)
@@ -48,6 +49,11 @@ def greedy(predictions: Predictions, task: BlendTask) -> EnsembleResult:
         decision,
         f"best prefix: {best} of {len(path)} steps over {len(names)} candidates",
     )
+
+
+def _n_candidates(predictions: Predictions) -> int:
+    one = next(iter(predictions.values()))
+    return max(1, min(MAX_MEMBERS, MAX_STACK_BYTES // (8 * one.size)))
 
 
 def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:

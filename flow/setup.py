@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from foldsmith.problem.columns import Column, infer_columns
+from foldsmith.problem.columns import Column, Kind, infer_columns
 from foldsmith.problem.config import Config, DataSection, ProblemSection, SearchSection, SplitSection, save_config
 from foldsmith.problem.contract import config_metric, propose_plan
 from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
@@ -125,7 +125,15 @@ def _infer(
         frames.train[request.target], name=request.target, task=task, positive=request.positive
     )
     metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
-    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides={})
+    # A group's rows never stand on both sides of a split: its name can only be learned by heart.
+    overrides: dict[str, Kind] = {request.group: "id"} if request.group in frames.train.columns else {}
+    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides=overrides)
+    images = [column.name for column in columns if column.kind == "image"]
+    if images:
+        raise InputError(
+            f"column {images[0]!r} holds paths of image files; they need the extra [image], which does not exist yet: "
+            "drop the column"
+        )
     for family in request.families:
         get_family(family, Folder(root).code)
     config = Config(
@@ -139,11 +147,14 @@ def _infer(
         ),
         problem=ProblemSection(task=target.task, metric=metric.name),
         split=_split(request, target.task, root),
+        columns=overrides,
         search=SearchSection(
             families=list(request.families), model_seed=request.model_seed, sampler_seed=request.sampler_seed
         ),
     )
     reasons = {f"column:{column.name}": f"{column.kind}, {column.reason}" for column in columns}
+    if overrides:
+        reasons[f"column:{request.group}"] = "id, the group: a name that can only be learned by heart"
     reasons["problem.task"] = "given" if request.task else task_reason
     reasons["problem.metric"] = "given" if request.metric else f"the default for {target.task}"
     return config, columns, reasons, target

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError, UnknownNameError
 
-Kind = Literal["numeric", "categorical", "boolean", "datetime", "text", "id", "constant"]
+Kind = Literal["numeric", "categorical", "boolean", "datetime", "text", "image", "id", "constant"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _ID_NAME = re.compile(
@@ -160,8 +160,8 @@ def _word_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, st
     if cells.find_time_format(values):
         return "datetime", f"parses as dates: {values[0]}"
     if pd.Series(values, dtype="str").str.contains(_IMAGE_PATH, regex=True).all():
-        return _category(train, "paths of image files, taken as plain labels; ")
-    return _text(train, values) or _category(train, "")
+        return "image", f"paths of image files: {values[0]}"
+    return _text(train, values) or _category(train)
 
 
 def _is_unnamed_id(name: str, train: pd.Series, test: pd.Series) -> bool:
@@ -181,7 +181,7 @@ def _text(texts: pd.Series, values: list[str]) -> tuple[Kind, str] | None:
     return "text", f"{words:.1f} words and {length:.0f} characters on average, {len(values)} of {len(present)} distinct"
 
 
-def _category(texts: pd.Series, prefix: str) -> tuple[Kind, str]:
+def _category(texts: pd.Series, prefix: str = "") -> tuple[Kind, str]:
     counts = texts.value_counts()
     n_once = int((counts == 1).sum())
     rare = f"{n_once} of them in one row only" if n_once else f"each {counts.min()} rows or more"

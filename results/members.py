@@ -75,7 +75,7 @@ class MemberStore:
 
     def __init__(self, folder: Folder) -> None:
         self._root = folder.members
-        self._read: dict[str, tuple[int, Member]] = {}
+        self._read: dict[str, tuple[tuple[int, int, int], Member]] = {}
 
     def reserve(self, prefix: str) -> str:
         """A new id ``prefix-0001``, ``prefix-0002``, … reserved by creating its folder.
@@ -120,9 +120,10 @@ class MemberStore:
             UnknownNameError: no such member.
         """
         path = self._root / member_id / "meta.json"
-        if not path.exists():
+        if Path(member_id).name != member_id or not path.exists():
             raise UnknownNameError("member", member_id, (member.id for member in self.all()))
-        stamp = path.stat().st_mtime_ns
+        facts = path.stat()
+        stamp = facts.st_mtime_ns, facts.st_ino, facts.st_size  # two writes may fall into one tick of the clock
         if member_id not in self._read or self._read[member_id][0] != stamp:
             self._read[member_id] = (stamp, Member.from_json(read_json(path)))
         return self._read[member_id][1]

@@ -49,12 +49,12 @@ def top_rows(
 
 
 def ranked(members: Sequence[Member], *, greater_is_better: bool) -> list[Member]:
-    """Members with a score, best first; equal ones by id."""
+    """Members with a score, best first, nan last; equal ones by id."""
     sign = -1.0 if greater_is_better else 1.0
 
-    def place(member: Member) -> tuple[float, str]:
+    def place(member: Member) -> tuple[bool, float, str]:
         value = math.nan if member.scores is None else member.scores.value
-        return (math.inf if math.isnan(value) else sign * value), member.id
+        return math.isnan(value), 0.0 if math.isnan(value) else sign * value, member.id
 
     return sorted((member for member in members if member.scores is not None), key=place)
 

@@ -4,11 +4,11 @@ import datetime
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.files import write_json
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.executors.base import Executor
@@ -17,9 +17,10 @@ from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.journal import open_journal, repair_journal
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.policies import EqualTime, FamilyLoad, FamilyPolicy, RoundRobin
-from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot
-from foldsmith.search.studies import NOT_COUNTED, FamilyStudy, studied_families
+from foldsmith.search.snapshot import Snapshot
+from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.search.trials import ActiveTrial, adopt_trial
+from foldsmith.search.view import SearchView, take_snapshot
 from foldsmith.spaces.family import Facts, Family
 from foldsmith.spaces.registry import get_family
 
@@ -159,7 +160,11 @@ class Driver:
                 family.defaults(facts),
                 greater_is_better=problem.metric.greater_is_better,
                 seed=options.sampler_seed,
+                model_seed=options.model_seed,
             )
+        if not any(name in self._studies for name in options.families):
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._skipped.items())
+            raise InputError(f"none of the families can take this problem ({reasons}); name others")
         for member in self._members.all(contract=problem.contract, states=["complete"]):
             if member.kind == "trial":
                 self._history[member.family].append(member)
@@ -246,7 +251,8 @@ class Driver:
             details={"trial_number": ask.trial.number, "fold_hash": problem.plan.hash},
         )
         self._members.write(member)
-        study.accept(ask, member.id, {"family": family.name, "policy": family.stopping})
+        attributes = {"family": family.name, "policy": family.stopping, "model_seed": self._options.model_seed}
+        study.accept(ask, member.id, attributes)
         deadline = self._pace.trial_deadline(study.family)
         trial = ActiveTrial(
             study, ask, member.id, self._options.model_seed, list(range(problem.plan.n_folds)), deadline
@@ -349,7 +355,7 @@ class Driver:
         self._messages.append(message)
 
     def _show(self, phase: str, *, force: bool = False) -> None:
-        snapshot = self._snapshot(phase)
+        snapshot = take_snapshot(self._view(), phase)
         self._observe(snapshot)
         if force or time.time() - self._beat_at >= 1:
             self._beat_at = time.time()
@@ -357,68 +363,17 @@ class Driver:
             record = {"at": self._beat_at, "seconds_left": None if left == float("inf") else left}
             write_json(self._problem.folder.driver, {**record, "snapshot": snapshot.to_json()})
 
-    def _snapshot(self, phase: str) -> Snapshot:
-        now = time.time()
-        slots = tuple(
-            SlotView(slot, job.member, job.label, now - self._started_at.get(job.key, now), self._expected(job))
-            for slot, job in sorted(self._executor.running().items())
-        )
-        families = tuple(self._family_view(name) for name in self._studies)
-        states = [t.state.name for study in self._studies.values() for t in study.trials()]
-        return Snapshot(
-            phase,
-            now - self._began,
+    def _view(self) -> SearchView:
+        return SearchView(
+            self._problem.metric,
             self._options.budget_seconds,
             self._options.n_trials,
-            n_complete=states.count("COMPLETE"),
-            n_running=states.count("RUNNING"),
-            n_failed=sum(len(self._members_failed(name)) for name in self._studies),
-            n_pruned=states.count("PRUNED"),
-            families=families,
-            slots=slots,
-            eta_seconds=self._eta(families),
-            messages=tuple(self._messages),
+            self._began,
+            self._clock,
+            self._pace,
+            self._studies,
+            self._history,
+            self._executor.running(),
+            self._started_at,
+            tuple(self._messages),
         )
-
-    def _members_failed(self, family: str) -> Sequence[int]:
-        return [
-            trial.number
-            for trial in self._studies[family].trials()
-            if trial.state.name == "FAIL" and trial.user_attrs.get("error") not in NOT_COUNTED
-        ]
-
-    def _expected(self, job: Job) -> float | None:
-        return None if job.fold is None else self._pace.fold_seconds(job.family)
-
-    def _family_view(self, name: str) -> FamilyView:
-        best: Member | None = None
-        history = []
-        for member in self._history[name]:
-            assert member.scores is not None
-            if (
-                best is None
-                or best.scores is None
-                or self._problem.metric.better(member.scores.value, best.scores.value)
-            ):
-                best = member
-            assert best.scores is not None
-            history.append(best.scores.value)
-        scores = None if best is None else best.scores
-        return FamilyView(
-            name,
-            self._n_trials(name),
-            None if scores is None else scores.value,
-            None if scores is None else scores.sem,
-            tuple(history[-24:]),
-        )
-
-    def _eta(self, families: Sequence[FamilyView]) -> float | None:
-        left = self._clock.left()
-        wanted = self._options.n_trials
-        if wanted is None:
-            return None if left == float("inf") else max(0.0, left)
-        done = sum(view.n_trials for view in families) - len(self._active)
-        elapsed = time.time() - self._began
-        n_new = sum(len(members) for members in self._history.values())
-        by_trials = (wanted - done) * elapsed / n_new if n_new else None
-        return by_trials if left == float("inf") else min(left, by_trials if by_trials is not None else left)

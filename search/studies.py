@@ -43,7 +43,7 @@ class FamilyStudy:
         storage: opened by the driver.
         space: what is searched.
         defaults: points to try before the sampler decides.
-        seed: of the sampler.
+        seed: of the sampler. ``model_seed`` is part of what makes two trials the same.
     """
 
     def __init__(
@@ -56,10 +56,12 @@ class FamilyStudy:
         *,
         greater_is_better: bool,
         seed: int,
+        model_seed: int = 0,
     ) -> None:
         self.family = family
         self.space = space
         self._seed = seed
+        self._model_seed = model_seed
         self._study = optuna.create_study(
             storage=storage,
             study_name=f"{contract}/{family}",
@@ -116,7 +118,8 @@ class FamilyStudy:
     def _twin(self, trials: Iterable[FrozenTrial], params: Params, number: int) -> FrozenTrial | None:
         key = point_key(params)
         for frozen in trials:
-            if frozen.number != number and counts(frozen) and point_key(frozen.params) == key:
+            same_seed = frozen.user_attrs.get("model_seed", self._model_seed) == self._model_seed
+            if frozen.number != number and counts(frozen) and same_seed and point_key(frozen.params) == key:
                 return frozen
         return None
 

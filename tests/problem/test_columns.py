@@ -58,7 +58,7 @@ SENTENCES = [f"this is sentence number {word}" for word in ("one", "two", "three
         (SENTENCES[:2] * 3, "categorical", "2 distinct strings, each 3 rows or more"),
         (["p" * 40, "q" * 40], "text", "1.0 words and 40 characters on average, 2 of 2 distinct"),
         (["A/5 21171", "PC 17599"], "categorical", "2 distinct strings, 2 of them in one row only"),
-        (["a/1.png", "b/2.JPG"], "categorical", "paths of image files, taken as plain labels; 2 distinct strings"),
+        (["a/1.png", "b/2.JPG"], "image", "paths of image files: a/1.png"),
     ],
 )
 def test_kinds_and_reasons(values: Any, kind: str, reason: str) -> None:

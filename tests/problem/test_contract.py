@@ -49,8 +49,7 @@ def test_the_same_content_has_the_same_contract(make_problem: MakeProblem, tmp_p
 
 def test_another_problem_has_another_contract(make_problem: MakeProblem, make_frames: MakeFrames) -> None:
     train, _ = make_frames()
-    changed = train.copy()
-    changed.loc[0, "size"] += 1
+    changed = train.assign(size=train["size"] + 1)
     contracts = [
         make_problem(name="a").contract,
         make_problem(name="b", metric="log_loss").contract,

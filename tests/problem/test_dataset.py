@@ -133,10 +133,10 @@ def test_labels_keep_their_spelling(
 ) -> None:
     train, test = make_frames()
     train["y"] = [spellings[code] for code in train["y"]]
-    paths = [tmp_path / f"train.{suffix}", tmp_path / f"test.{suffix}"]
-    for frame, path in zip((train, test), paths, strict=True):
+    first, second = tmp_path / f"train.{suffix}", tmp_path / f"test.{suffix}"
+    for frame, path in ((train, first), (test, second)):
         frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
-    init(tmp_path / "c", SetupRequest(*paths, "y", metric="accuracy", task="binary", n_folds=2))
+    init(tmp_path / "c", SetupRequest(first, second, "y", metric="accuracy", task="binary", n_folds=2))
     problem = open_problem(tmp_path / "c", freeze=True)
     chances = np.linspace(0, 1, problem.data.test.n_rows)[:, None]
     member = add_member(problem, problem.data.y[:, None], chances)

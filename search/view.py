@@ -1,0 +1,90 @@
+"""From the driver's state to a snapshot: counting, the best per family, the time to go."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import TrialState
+
+from foldsmith.problem.metrics import Metric
+from foldsmith.results.members import Member
+from foldsmith.search.jobs import Job
+from foldsmith.search.pace import Clock, Pace
+from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot
+from foldsmith.search.studies import FamilyStudy, counts
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """What a snapshot is made from; the driver's own objects, not to be changed.
+
+    Args:
+        history: complete members by family, in the order in which they came.
+        running: jobs by slot; ``started_at`` holds when each began, by job key.
+    """
+
+    metric: Metric
+    budget_seconds: float | None
+    n_trials_wanted: int | None
+    began: float
+    clock: Clock
+    pace: Pace
+    studies: Mapping[str, FamilyStudy]
+    history: Mapping[str, Sequence[Member]]
+    running: Mapping[int, Job]
+    started_at: Mapping[tuple[str, int | None], float]
+    messages: tuple[str, ...]
+
+
+def take_snapshot(view: SearchView, phase: str) -> Snapshot:
+    """The state of the search now."""
+    now = time.time()
+    counted = {
+        name: [trial.state for trial in study.trials() if counts(trial)] for name, study in view.studies.items()
+    }
+    states = Counter(state for family in counted.values() for state in family)
+    return Snapshot(
+        phase,
+        now - view.began,
+        view.budget_seconds,
+        view.n_trials_wanted,
+        n_complete=states[TrialState.COMPLETE],
+        n_running=states[TrialState.RUNNING],
+        n_failed=states[TrialState.FAIL],
+        n_pruned=states[TrialState.PRUNED],
+        families=tuple(_family(view, name, len(trials)) for name, trials in counted.items()),
+        slots=tuple(_slot(view, slot, job, now) for slot, job in sorted(view.running.items())),
+        eta_seconds=_eta(view, states),
+        messages=view.messages,
+    )
+
+
+def _slot(view: SearchView, slot: int, job: Job, now: float) -> SlotView:
+    expected = None if job.fold is None else view.pace.fold_seconds(job.family)
+    return SlotView(slot, job.member, job.label, now - view.started_at.get(job.key, now), expected)
+
+
+def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:
+    """Best score and the best-so-far history of one family."""
+    best = None
+    history = []
+    for member in view.history.get(name, ()):
+        assert member.scores is not None
+        if best is None or view.metric.better(member.scores.value, best.value):
+            best = member.scores
+        history.append(best.value)
+    if best is None:
+        return FamilyView(name, n_trials)
+    return FamilyView(name, n_trials, best.value, best.sem, tuple(history[-24:]))
+
+
+def _eta(view: SearchView, states: Counter[TrialState]) -> float | None:
+    """Seconds to the end: what the clock leaves, or less when the trials will be done before."""
+    left = max(0.0, view.clock.left())
+    done = states.total() - states[TrialState.RUNNING]
+    if view.n_trials_wanted is not None and done:
+        elapsed = time.time() - view.began
+        left = min(left, (view.n_trials_wanted - done) * elapsed / done)
+    return None if math.isinf(left) else left
