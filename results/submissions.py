@@ -1,6 +1,9 @@
 """Submission files: the sample's ids, order, header and types; checked before they are written."""
 
+import fcntl
 import os
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +59,8 @@ class SubmissionForm:
         if decision is not None:
             return {self.target.name: self.target.labels(decision.apply(predictions))}
         if predictions.shape[1] == 1:
-            return {self.target.name: predictions[:, 0].astype(np.float64)}
-        return {name: predictions[:, code].astype(np.float64) for code, name in enumerate(self.target.classes)}
+            return {self.target.name: predictions[:, 0]}
+        return {name: predictions[:, code] for code, name in enumerate(self.target.classes)}
 
     def _like_sample(self, columns: dict[str, NDArray[Any]], sample: pd.DataFrame) -> pd.DataFrame:
         header = list(sample.columns)
@@ -65,17 +68,26 @@ class SubmissionForm:
         wanted = [name for name in header if name != id_column]
         if len(wanted) == 1 and len(columns) == 1:
             columns = {wanted[0]: next(iter(columns.values()))}
-        missing = [name for name in wanted if name not in columns]
-        if missing:
-            raise InputError(
-                f"the sample submission has a column {missing[0]!r}, but the predictions are for "
-                f"{', '.join(columns)}; rename it in the sample"
-            )
-        rows = self._rows_of(list(sample[id_column])) if id_column else np.arange(len(sample))
+        self._check_columns(wanted, list(columns))
+        rows = self._rows_of(list(sample[id_column])) if id_column else self._rows_in_order(len(sample))
         frame = pd.DataFrame({name: columns[name][rows] for name in wanted})
         if id_column:
             frame[id_column] = np.array(list(sample[id_column]), dtype=object)
         return frame[header]
+
+    def _check_columns(self, wanted: list[str], columns: list[str]) -> None:
+        unknown = [name for name in wanted if name not in columns]
+        if unknown:
+            raise InputError(
+                f"the sample submission has a column {unknown[0]!r}, but the predictions are for "
+                f"{', '.join(columns)}; rename it in the sample"
+            )
+        lacking = [name for name in columns if name not in wanted]
+        if lacking:
+            raise InputError(
+                f"the sample submission has no column for {lacking[0]!r}, but {', '.join(wanted) or 'none at all'}; "
+                "add it to the sample"
+            )
 
     def _rows_of(self, sample_ids: list[str]) -> NDArray[np.int64]:
         place = {name: row for row, name in enumerate(self.test_ids)}
@@ -84,9 +96,20 @@ class SubmissionForm:
             example = f", e.g. {unknown[0]!r}" if unknown else ""
             raise InputError(
                 f"the sample submission has {len(sample_ids)} ids, {len(unknown)} of them not in test{example}; "
-                f"test has {len(place)}"
+                f"test has {len(place)}; give the files of one competition"
             )
+        if len(set(sample_ids)) < len(sample_ids):
+            twice = next(name for name, count in Counter(sample_ids).items() if count > 1)
+            raise InputError(f"the sample submission has the id {twice!r} more than once; keep one row per id")
         return np.array([place[name] for name in sample_ids], np.int64)
+
+    def _rows_in_order(self, n_rows: int) -> NDArray[np.int64]:
+        if n_rows != len(self.test_ids):
+            raise InputError(
+                f"the sample submission has {n_rows} rows and no id column, but test has {len(self.test_ids)} rows; "
+                "give the files of one competition"
+            )
+        return np.arange(n_rows)
 
 
 def read_sample(path: Path) -> pd.DataFrame:
@@ -103,20 +126,16 @@ def write_submission(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float) -> Path:
-    """Write ``0001_b01_cv0.84312.csv`` under the next free number, taken by exclusive create."""
+    """Write ``0001_b01_cv0.84312.csv`` under the next free number; two processes never take the same one."""
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name[:4]) for path in folder.glob("[0-9][0-9][0-9][0-9]_*.csv")]
-    number = max(numbers, default=0) + 1
-    while True:
-        path = folder / f"{number:04d}_{member}_cv{score:.5f}.csv"
-        if not any(folder.glob(f"{number:04d}_*.csv")):
-            try:
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-                break
-            except FileExistsError:
-                pass
-        number += 1
-    write_submission(path, frame)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        numbers = [int(match[1]) for path in folder.glob("*_*.csv") if (match := re.match(r"(\d{4,})_", path.name))]
+        path = folder / f"{max(numbers, default=0) + 1:04d}_{member}_cv{score:.5f}.csv"
+        write_submission(path, frame)
+    finally:
+        os.close(descriptor)  # gives the lock back
     return path
 
 
