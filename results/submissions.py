@@ -68,6 +68,8 @@ class SubmissionForm:
         wanted = [name for name in header if name != id_column]
         if len(wanted) == 1 and len(columns) == 1:
             columns = {wanted[0]: next(iter(columns.values()))}
+        elif n := _prefix_length(wanted, set(columns)):
+            columns = {name: columns[name[n:]] for name in wanted}
         self._check_columns(wanted, list(columns))
         rows = self._rows_of(list(sample[id_column])) if id_column else self._rows_in_order(len(sample))
         frame = pd.DataFrame({name: columns[name][rows] for name in wanted})
@@ -110,6 +112,12 @@ class SubmissionForm:
                 "give the files of one competition"
             )
         return np.arange(n_rows)
+
+
+def _prefix_length(header: list[str], classes: set[str]) -> int:
+    """How much must be cut from ``Status_C, Status_D`` to get the classes ``C, D``; 0 when nothing does it."""
+    longest = len(os.path.commonprefix(header))
+    return next((n for n in range(longest + 1) if {name[n:] for name in header} == classes), 0)
 
 
 def read_sample(path: Path) -> pd.DataFrame:

@@ -118,6 +118,13 @@ class TestWithSample:
         assert list(frame.columns) == ["id", "c", "a", "b"]
         np.testing.assert_allclose(frame[["a", "b", "c"]], THREE)
 
+    @pytest.mark.parametrize("classes", [("C", "CL", "D"), ("1", "2", "10"), ("A", "SA", "StatA")])
+    def test_classes_behind_a_prefix(self, tmp_path: Path, classes: tuple[str, str, str]) -> None:
+        names = [f"Status_{name}" for name in classes]
+        rows = "".join(f"{row_id},0,0,0\n" for row_id in ("007", "008", '"a,b"', "9.0"))
+        form = form_of(target_of(*classes), "log_loss", f"id,{names[2]},{names[0]},{names[1]}\n{rows}", tmp_path)
+        np.testing.assert_allclose(form.fill(THREE, None)[names], THREE)
+
     def test_labels(self, tmp_path: Path) -> None:
         sample = 'id,y\n9.0,no\n008,no\n"a,b",no\n007,no\n'
         frame = form_of(target_of("no", "yes"), "f1", sample, tmp_path).fill(CHANCES, Threshold(0.5))

@@ -1,0 +1,92 @@
+"""What README says is run, and its table of commands is the command line's own."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from foldsmith.cli.main import COMMANDS
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with the files that README speaks of, made from real data."""
+    frame = load_breast_cancer(as_frame=True).frame.sample(frac=1, random_state=0).iloc[:, -8:]
+    frame = frame.rename(columns={"target": "Survived"}).reset_index(names="id")
+    frame[:150].to_csv(tmp_path / "train.csv", index=False)
+    frame[150:250].drop(columns="Survived").to_csv(tmp_path / "test.csv", index=False)
+    return tmp_path
+
+
+def run_shell(script: str, folder: Path) -> str:
+    """Run a README script with this environment's foldsmith; short budgets and spawned workers save time."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "FOLDSMITH_SEARCH_EXECUTOR": "local",
+        "FOLDSMITH_SEARCH_WORKERS": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_commands_of_the_table_are_the_command_line() -> None:
+    rows = dict(re.findall(r"^\| `foldsmith (\w+)` \| (.+) \|$", README, re.MULTILINE))
+    assert rows == {name: line for name, (_, line) in COMMANDS.items()}
+
+
+def test_pictures_and_links_exist() -> None:
+    root = Path(__file__).parent.parent
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (root / target).exists(), target
+
+
+def test_first_command_goes_from_files_to_a_submission(place: Path) -> None:
+    install, run = blocks("bash")[0].strip().splitlines()
+    assert install == "pip install -c constraints.txt ."  # tested with the package
+    run_shell(run.replace("10m", "12s"), place)
+    submission = pd.read_csv(place / "titanic" / "submissions" / "current.csv")
+    assert list(submission.columns) == ["id", "Survived"]
+    assert len(submission) == 100
+
+
+def test_steps_do_what_run_does(place: Path) -> None:
+    steps = blocks("bash")[1]
+    out = run_shell(steps, place)
+    made = Path(out.strip().splitlines()[-1])
+    assert re.fullmatch(r"0001_first_cv0\.\d{5}\.csv", made.name)
+    assert set(pd.read_csv(place / "titanic" / made)["Survived"]) <= {0, 1}
+
+
+def test_python_block_runs(place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", blocks("python")[0]], cwd=place, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lgb-0001" in done.stdout
+
+
+def test_own_family_takes_part(place: Path) -> None:
+    run_shell("foldsmith init comp --train train.csv --test test.csv --target Survived", place)
+    (place / "comp" / "code").mkdir()
+    (place / "comp" / "code" / "nearest_mean.py").write_text(blocks("python")[1])
+    command = re.search(r"`(foldsmith search nearest_mean[^`]*)`", README)
+    assert command is not None
+    out = run_shell(shlex.join(["cd", "comp"]) + "\n" + command[1], place)
+    assert len(re.findall(r"nm-000\d", out)) == 5
