@@ -46,12 +46,12 @@ dist: $(VENV)/.installed-dev  ## source distribution and wheel, in dist/
 install: $(VENV)/.installed-dev  ## the environment of test and lint, without running anything
 
 # Torch keeps its pin: a newer one may bring several GB of CUDA libraries, so raise it by hand.
-constraints: | $(VENV)-pins/.created  ## renew constraints.txt: the newest of everything but torch
-	$(VENV)-pins/bin/python -m pip install --disable-pip-version-check --quiet '.[dev]' "$$(grep -m1 '^torch==' constraints.txt)"
-	@set -o pipefail; { sed '/^[^#]/,$$d' constraints.txt; $(VENV)-pins/bin/python -m pip freeze --all --exclude pip --exclude foldsmith \
+constraints: | $(VENV)/pins/.created  ## renew constraints.txt: the newest of everything but torch
+	$(VENV)/pins/bin/python -m pip install --disable-pip-version-check --quiet '.[dev]' "$$(grep -m1 '^torch==' constraints.txt)"
+	@set -o pipefail; { sed '/^[^#]/,$$d' constraints.txt; $(VENV)/pins/bin/python -m pip freeze --all --exclude pip --exclude foldsmith \
 		| sed -E 's/^(torch==[^+]*).*/\1/'; } >constraints.new
 	@mv constraints.new constraints.txt
-	@rm -rf $(VENV)-pins build
+	@rm -rf $(VENV)/pins build
 
 clean:  ## remove built and cached files
 	rm -rf build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """Kills a search at random moments, resumes it, and checks that nothing was lost, doubled or computed twice.
 
-    python benchmarks/kills.py --kills 20 --trials 40
+python benchmarks/kills.py --kills 20 --trials 40
 """
 
 import argparse
@@ -113,7 +113,9 @@ def audit(root: Path, n_trials: int) -> dict[str, Any]:
         for trial in storage.get_all_trials(study._study_id, deepcopy=False)
     ]
     counted = [(name, trial) for name, trial in trials if counts(trial)]
-    points = Counter((name, point_key(trial.params)) for name, trial in counted if "duplicate_of" not in trial.user_attrs)
+    points = Counter(
+        (name, point_key(trial.params)) for name, trial in counted if "duplicate_of" not in trial.user_attrs
+    )
     fits = Counter((problem.folder.logs / "fits.log").read_text().splitlines())
     complete = members.all(contract=problem.contract, states=["complete"])
     folds = [members.fold(member.id, 0, fold) for member in complete for fold in range(problem.plan.n_folds)]

@@ -59,7 +59,10 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     (folder / "plan.json").write_text(json.dumps(plan))
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, __file__, "--plain-loop", str(folder / "plan.json")], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, "--plain-loop", str(folder / "plan.json")],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     plain = time.perf_counter() - began
     gap = np.abs(np.array(json.loads(done.stdout)) - [trial["score"] for trial in plan["trials"]]).max()

@@ -7,13 +7,12 @@ from nothing, the member that helps most is added, again and again; the best pre
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.kernels import Kernel, make_kernel
+from foldsmith.ensembling.kernels import TIE, Kernel, magnitude, make_kernel
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions, Step, mix, to_space
 from foldsmith.problem.decisions import Decision
+from foldsmith.problem.files import digest
 from foldsmith.problem.scoring import score_oof, score_values
 
-# Scores closer than this are a tie: float noise must not choose between members.
-TIE = 1e-10
 MAX_MEMBERS = 50
 MAX_STACK_BYTES = 1 << 30
 
@@ -56,6 +55,13 @@ def _n_candidates(predictions: Predictions) -> int:
     return max(1, min(MAX_MEMBERS, MAX_STACK_BYTES // (8 * one.size)))
 
 
+def _distinct(predictions: Predictions) -> list[str]:
+    """Names without those that repeat an earlier prediction, which would only crowd out other candidates."""
+    first_of = {digest(np.asarray(prediction)): name for name, prediction in reversed(predictions.items())}
+    chosen = set(first_of.values())
+    return [name for name in predictions if name in chosen]
+
+
 def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:
     """The path of added members and the loss after each step; ties prefer a member that is already inside."""
     path: list[int] = []
@@ -63,7 +69,7 @@ def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:
     for _ in range(size):
         candidates = np.nan_to_num(kernel.losses(), nan=np.inf)
         least = candidates.min()
-        tied = np.flatnonzero(candidates <= least + TIE * max(1.0, abs(least)))
+        tied = np.flatnonzero(candidates <= least + TIE * magnitude(candidates))
         inside = [member for member in tied if member in path]
         chosen = int(inside[0] if inside else tied[0])
         kernel.add(chosen)
@@ -74,8 +80,9 @@ def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:
 
 def _best_prefix(losses: list[float]) -> int:
     """Length of the shortest prefix with the least loss."""
-    least = min(losses)
-    return next(n for n, loss in enumerate(losses, start=1) if loss <= least + TIE * max(1.0, abs(least)))
+    # ten ties: a kernel may set the members that tie apart by a few
+    enough = min(losses) + 10 * TIE * magnitude(np.array(losses))
+    return next(n for n, loss in enumerate(losses, start=1) if loss <= enough)
 
 
 def _weights(path: list[int], names: list[str]) -> dict[str, float]:
