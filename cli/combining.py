@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from foldsmith.cli.options import as_json, split_names
+from foldsmith.cli.watching import plain
 
 
 @click.command(epilog="Example: foldsmith blend --from top:20 --name b_top20")
@@ -23,7 +24,7 @@ def blend(folder: Path, method: str, source: str | None, name: str | None, as_js
     made = competition.blend(method, members=_members(competition, source), name=name)
     if as_json:
         record = {"id": made.id, "metric": made.metric, "nested_score": made.nested_score}
-        click.echo(json.dumps({**record, "in_sample_score": made.in_sample_score, "weights": made.weights}))
+        click.echo(json.dumps(plain({**record, "in_sample_score": made.in_sample_score, "weights": made.weights})))
     else:
         print_blend(competition, made)
     return 0
@@ -38,6 +39,8 @@ def _members(competition: object, source: str | None) -> list[str] | None:
     if source is None:
         return None
     if not source.startswith("top:"):
+        if not split_names(source):
+            raise InputError(f"--from {source!r} names no member; write e.g. lgb-0001,xgb-0002 or top:20")
         return list(split_names(source))
     if not source[4:].isdigit() or int(source[4:]) < 1:
         raise InputError(f"--from {source!r} is not top:N with a positive number")

@@ -73,13 +73,15 @@ def run_command_line(arguments: Sequence[str]) -> int:
         result: Any = root.main(list(arguments), prog_name="foldsmith", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except FoldsmithError as error:
-        click.echo(f"error: {error}", err=True)
+        _say_error(str(error))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} --help'" if context else ""
+        _say_error(error.format_message().rstrip(".") + hint)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; finished folds are saved, go on with 'foldsmith resume'", err=True)
@@ -89,5 +91,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # our own fault: keep the traceback, it is what a bug report needs
         traceback.print_exc()
-        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        _say_error(f"{type(error).__name__}: {error}")
         return 1
+
+
+def _say_error(message: str) -> None:
+    """One line of printable characters, whatever stands in a file name or a column name."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))
+    click.echo(f"error: {line}", err=True)

@@ -22,6 +22,9 @@ def stack(*decorators: Decorator) -> Decorator:
     return apply
 
 
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of models and samplers; 0 by default."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 data_options = stack(
@@ -38,22 +41,22 @@ data_options = stack(
         type=click.Choice(["stratified", "plain", "group", "stratified_group", "time", "imported"]),
         help="How rows become folds; stratified unless a group, a time or a file is given.",
     ),
-    click.option("--folds", "n_folds", type=int, default=5, show_default=True, help="Number of folds."),
+    click.option("--folds", "n_folds", type=click.IntRange(2), help="Number of folds; 5 by default."),
     click.option("--group", help="Column whose values must not be split over folds."),
     click.option("--time", "time_column", help="Column that orders the rows in time."),
     click.option("--gap", help="Gap before a validation block: rows, or a duration such as 7d."),
     click.option("--fold-file", type=PATH, help="Your own folds: a table with a column 'fold' (and the id)."),
-    click.option("--split-seed", type=int, default=42, show_default=True, help="Seed of the folds."),
+    click.option("--split-seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the folds; 42 by default."),
 )
 
 search_options = stack(
     click.option("--time-budget", help="Wall time of this call, from start to exit: 90s, 10m, 1h30m."),
-    click.option("--trials", type=int, help="Total trials over the families and over all calls."),
+    click.option("--trials", type=click.IntRange(1), help="Total trials over the families and over all calls."),
     click.option("--workers", type=click.IntRange(1), help="Folds that run side by side; all cores by default."),
     click.option(
         "--executor", type=click.Choice(["auto", "ray", "local", "inline"]), help="Where folds run; auto by default."
     ),
-    click.option("--seed", type=int, help="Seed of models and samplers."),
+    seed_option,
 )
 
 

@@ -100,11 +100,11 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
     else:
         from foldsmith.cli.tables import print_run
 
-        print_run(result)
         promised = (
             f"nested score, before the test was seen: {result.blend.nested_score:.4f}" if result.blend else "baseline"
         )
-        click.echo(f"held-out test {files.metric}: {score:.4f}   ({promised})")
+        held_out = f"{files.metric} {score:.4f}   ({promised})"
+        print_run(competition, result, request.budget_seconds, held_out=held_out)
     return code
 
 
@@ -155,7 +155,7 @@ def _run_and_tell(competition: "Competition", request: "SearchRequest", *, as_js
     elif result is not None:
         from foldsmith.cli.tables import print_run
 
-        print_run(result)
+        print_run(competition, result, request.budget_seconds)
     return code
 
 
@@ -169,22 +169,25 @@ def _run(competition: "Competition", request: "SearchRequest", *, quiet: bool) -
 
 
 def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as_json: bool = False) -> int:
-    from foldsmith.cli.tables import print_top
+    from foldsmith.cli.tables import print_done, print_top
 
     report = _search(competition, request)
     if as_json:
         click.echo(json.dumps({"ended": report.ended, "skipped": report.skipped}))
     else:
+        print_done(competition, time.time() - request.started, request.budget_seconds)
         print_top(competition.problem, n=10)
     return 130 if report.ended == "interrupted" else 0
 
 
 def _search(competition: "Competition", request: "SearchRequest") -> "SearchReport":
     from foldsmith.cli.progress import Progress
-    from foldsmith.flow.search import search as run_search
 
-    with Progress(competition.problem) as progress:
-        report = run_search(competition.problem, request, progress.show)
+    problem = competition.problem
+    with Progress(problem, started=request.started, budget_seconds=request.budget_seconds) as progress:
+        from foldsmith.flow.search import search as run_search  # Optuna takes a second: the clock runs already
+
+        report = run_search(problem, request, progress.show)
     for family, reason in report.skipped.items():
         click.echo(f"{family} took no part: {reason}", err=True)
     if report.warning:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foldsmith.cli.options import as_json, data_options
+from foldsmith.cli.options import as_json, data_options, seed_option
 from foldsmith.problem.errors import ContractError, InputError
 
 if TYPE_CHECKING:
@@ -63,37 +63,58 @@ def ensure_set_up(root: Path, data: dict[str, Any], seed: int | None, *, quiet: 
 
 
 def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
-    """A folder stays with its files, target and metric; another problem wants another folder."""
+    """A folder stays with its files, target, metric and folds; another problem wants another folder."""
     from foldsmith.problem.config import load_config
     from foldsmith.problem.folder import Folder
-    from foldsmith.problem.metrics import get_metric
 
     folder = Folder(root)
     config = load_config(folder.config)
-    stored = config.data
-    for name, now in (("train", stored.train), ("test", stored.test), ("sample", stored.sample)):
-        given = data.get(name)
-        if given is not None and (now is None or Path(given).resolve() != folder.resolve(now).resolve()):
-            raise ContractError(
-                f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml"
-            )
-    metric = data.get("metric")
-    given_metric = None if metric is None else get_metric(metric, folder.code).name
-    for name, now, given in (
-        ("target", stored.target[0], data.get("target")),
-        ("id", stored.id, data.get("id_column")),
-        ("metric", config.problem.metric, given_metric),
-    ):
-        if given is not None and given != now:
-            raise ContractError(
-                f"{root} is set up with {name} = {now}, not {given}; use another --out, or edit the toml"
-            )
+    stored, split = config.data, config.split
+    files: dict[str, tuple[Path | None, str | None]] = {
+        "train": (data.get("train"), stored.train),
+        "test": (data.get("test"), stored.test),
+        "sample": (data.get("sample"), stored.sample),
+        "fold-file": (data.get("fold_file"), split.file),
+    }
+    for option, (given, now) in files.items():
+        if given is not None and (now is None or given.resolve() != folder.resolve(now).resolve()):
+            raise _other_problem(root, option, given, now)
+    values: dict[str, tuple[object, object]] = {
+        "target": (data.get("target"), stored.target[0]),
+        "id": (data.get("id_column"), stored.id),
+        "positive": (data.get("positive"), stored.positive),
+        "task": (data.get("task"), config.problem.task),
+        "metric": (
+            _canonical_metric(folder.code, data.get("metric")),
+            _canonical_metric(folder.code, config.problem.metric),
+        ),
+        "scheme": (data.get("scheme"), split.scheme),
+        "folds": (data.get("n_folds"), split.n_folds),
+        "group": (data.get("group"), split.group),
+        "time": (data.get("time_column"), split.time),
+        "gap": (data.get("gap"), None if split.gap is None else str(split.gap)),
+        "split-seed": (data.get("split_seed"), split.seed),
+    }
+    for option, (wanted, has) in values.items():
+        if wanted is not None and wanted != has:
+            raise _other_problem(root, option, wanted, has)
+
+
+def _other_problem(root: Path, option: str, given: object, now: object) -> ContractError:
+    has = "without" if now is None else f"with --{option} {now}, not"
+    return ContractError(f"{root} is set up {has} --{option} {given}; use another --out, or edit the toml")
+
+
+def _canonical_metric(code: Path, name: str | None) -> str | None:
+    from foldsmith.problem.metrics import get_metric
+
+    return None if name is None else get_metric(name, code).name
 
 
 @click.command(epilog="Example: foldsmith init titanic --train train.csv --test test.csv --target Survived")
 @click.argument("directory", type=click.Path(path_type=Path), required=False)
 @data_options
-@click.option("--seed", type=int, help="Seed of models and samplers.")
+@seed_option
 @click.pass_obj
 def init(folder: Path, /, directory: Path | None, seed: int | None, **data: Any) -> int:
     """Read the tables, infer task, columns and metric, write DIRECTORY/foldsmith.toml."""

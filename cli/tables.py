@@ -1,11 +1,18 @@
 """What commands print when they are done: tables and summaries, on stdout."""
 
+import math
+import shlex
+import textwrap
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from foldsmith.flow.competition import Blend, Competition, RunResult
@@ -13,22 +20,64 @@ if TYPE_CHECKING:
     from foldsmith.flow.status import Status
     from foldsmith.problem.contract import Problem
     from foldsmith.results.members import Member
+    from foldsmith.results.top import TopRow
+
+LABEL_WIDTH = 13
+MAX_NAMES = 3
+MAX_WEIGHTS = 6
+MAX_ERROR = 300
+
+# Columns of ``top`` that a narrow terminal goes without, the first to go first.
+DISPENSABLE = ("seconds", "stop", "pooled", "folds")
 
 
-def console() -> Console:
-    """Stdout, without wrapping long paths when it is not a terminal."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=200)
+def console(*, stderr: bool = False) -> Console:
+    """Stdout (or stderr); as wide as anything that is printed when it is not a terminal."""
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """A score, ``-`` when there is none."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
+def digits_for(value: float | None) -> int:
+    """Digits after the point that a score is shown with: four, fewer for large values, more for tiny ones.
+
+    >>> digits_for(0.8361), digits_for(541.2), digits_for(0.000318)
+    (4, 2, 7)
+    """
+    size = 0.0 if value is None or not math.isfinite(value) else abs(value)
+    if size >= 10:
+        return max(1, 4 - math.floor(math.log10(size)))
+    return min(9, 3 - math.floor(math.log10(size))) if 0 < size < 0.01 else 4
 
 
-def score(value: float | None, sem: float | None) -> str:
-    """Score with its standard error."""
-    return number(value) if sem is None or sem != sem else f"{number(value)} ±{sem:.4f}"
+def number(value: float | None, digits: int | None = None) -> str:
+    """A score, ``-`` when there is none.
+
+    >>> number(0.83612), number(541.2468), number(None)
+    ('0.8361', '541.25', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.{digits_for(value) if digits is None else digits}f}"
+
+
+def score(value: float | None, sem: float | None, digits: int | None = None) -> str:
+    """A score with its standard error, both with as many digits.
+
+    >>> score(0.8361, 0.01021)
+    '0.8361 ±0.0102'
+    """
+    digits = digits_for(value) if digits is None else digits
+    return number(value, digits) if sem is None or math.isnan(sem) else f"{number(value, digits)} ±{sem:.{digits}f}"
+
+
+def _short(value: float, digits: int) -> str:
+    """``.838``: without the zero before the point.
+
+    >>> _short(0.8379, 3), _short(-0.25, 2), _short(12.34, 1)
+    ('.838', '-.25', '12.3')
+    """
+    text = f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
 
 
 def _plain_table(*headers: str) -> Table:
@@ -39,26 +88,37 @@ def _plain_table(*headers: str) -> Table:
     return table
 
 
+def _fact(out: Console, label: str, text: str, style: str = "") -> None:
+    """``  label       text``, continued below the text; words, paths among them, are never broken."""
+    start = f"  {label:<{LABEL_WIDTH}}"
+    lines = textwrap.wrap(
+        text, max(20, out.width - len(start)), break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    for place, line in enumerate(lines or [""]):
+        out.print(Text(start if place == 0 else " " * len(start)).append(line, style=style), soft_wrap=True)
+
+
 def print_setup(setup: "Setup", problem: "Problem | None") -> None:
-    """What was inferred, and why."""
-    out = Console(stderr=True, highlight=False)
+    """What was inferred, and why: the result of ``init`` (without ``problem``), a remark before a run."""
+    out = console(stderr=problem is not None)
     config, data = setup.config, setup.data
     arrow = "higher is better" if _greater(setup) else "lower is better"
     name = setup.folder.root.resolve().name
     out.print(
         f"[bold]{escape(name)}[/bold] · {data.target.task} · {escape(config.problem.metric)} ({arrow}) · "
-        f"{data.train.n_rows:,} train rows · {data.test.n_rows:,} test rows"
+        f"{data.train.n_rows:,} train rows · {data.test.n_rows:,} test rows",
+        soft_wrap=True,
     )
-    kinds: dict[str, int] = {}
-    for column in setup.columns:
-        kinds[column.kind] = kinds.get(column.kind, 0) + 1
-    counts = "  ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1]))
-    out.print(f"  columns   {counts}     why: comments in {escape(str(setup.folder.config))}")
+    _fact(out, "target", f"{data.target.name}: {data.target.task}, {setup.reasons.get('problem.task', '')}")
+    _fact(out, "columns", _kinds(setup))
     split = config.split
     frozen = "not frozen yet" if problem is None else f"frozen as {problem.plan.hash}"
-    out.print(f"  folds     {split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
-    target = setup.reasons.get("problem.task", "")
-    out.print(f"  target    {escape(data.target.name)}: {data.target.task}, {escape(target)}")
+    _fact(out, "folds", f"{split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
+    _fact(out, "written", f"{setup.folder.config}   (the comments say why)")
+    if problem is None:
+        _print_next(out, setup.folder.root, [("search --time-budget 10m", "freeze the folds and begin")])
+    else:
+        out.print()
 
 
 def _greater(setup: "Setup") -> bool:
@@ -67,25 +127,47 @@ def _greater(setup: "Setup") -> bool:
     return config_metric(setup.folder, setup.config).greater_is_better
 
 
+def _kinds(setup: "Setup") -> str:
+    """``5 numeric · 4 categorical · 1 text (Name) · 1 id (id)``: the rare kinds with their columns."""
+    names: dict[str, list[str]] = {}
+    for column in setup.columns:
+        names.setdefault(column.kind, []).append(column.name)
+    parts = []
+    for kind, columns in sorted(names.items(), key=lambda pair: -len(pair[1])):
+        is_rare = kind not in ("numeric", "categorical") and len(columns) <= MAX_NAMES
+        parts.append(f"{len(columns)} {kind}" + (f" ({', '.join(columns)})" if is_rare else ""))
+    return " · ".join(parts)
+
+
 def print_folds(facts: dict[str, Any]) -> None:
     """One line per fold."""
     out = console()
-    out.print(f"{facts['n_folds']} {facts['scheme']} folds, seed {facts['seed']}, frozen as {facts['hash']}")
-    table = _plain_table(">fold", ">train", ">valid", "target")
+    seed = "" if facts["seed"] is None else f"seed {facts['seed']}, "
+    out.print(f"{facts['n_folds']} {facts['scheme']} folds, {seed}frozen as {facts['hash']}")
+    table = _plain_table(*([">repeat"] if facts["n_repeats"] > 1 else []), ">fold", ">train", ">valid")
+    table.add_column(_share_header(facts["folds"]))
     for fold in facts["folds"]:
-        rest = {key: value for key, value in fold.items() if key not in ("repeat", "fold", "train_rows", "valid_rows")}
-        table.add_row(f"{fold['fold'] + 1}", f"{fold['train_rows']:,}", f"{fold['valid_rows']:,}", escape(_facts(rest)))
+        repeat = [f"{fold['repeat'] + 1}"] if facts["n_repeats"] > 1 else []
+        sizes = f"{fold['fold'] + 1}", f"{fold['train_rows']:,}", f"{fold['valid_rows']:,}"
+        table.add_row(*repeat, *sizes, _shares(fold))
     out.print(table)
+    for count, what in ((facts["holdout_rows"], "held out"), (facts["never_validated_rows"], "never validated")):
+        if count:
+            out.print(f"{count:,} rows are {what}")
 
 
-def _facts(values: dict[str, Any]) -> str:
-    parts = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            parts += [f"{name} {share:.3f}" for name, share in value.items()]
-        else:
-            parts.append(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}")
-    return "  ".join(parts)
+def _share_header(folds: Sequence[dict[str, Any]]) -> str:
+    return "target mean" if folds and "target_mean" in folds[0] else "classes in valid"
+
+
+def _shares(fold: dict[str, Any]) -> Text:
+    """The target of a fold's validation rows."""
+    if "target_mean" in fold:
+        return Text(number(fold["target_mean"]))
+    text = Text("  ".join(f"{name} {share:.3f}" for name, share in fold["class_shares"].items()))
+    if fold["classes_not_in_train"]:
+        text.append(f"  not in train: {', '.join(fold['classes_not_in_train'])}", style="yellow")
+    return text
 
 
 def print_top(problem: "Problem", *, n: int, failed: bool = False) -> None:
@@ -98,31 +180,50 @@ def print_top(problem: "Problem", *, n: int, failed: bool = False) -> None:
     rows = top_rows(MemberStore(problem.folder), problem.contract, greater_is_better=better, failed=failed)[:n]
     if not rows:
         out.print("no failed trials" if failed else "no members yet; start with 'foldsmith search'")
-        return
-    if failed:
-        table = _plain_table("member", "family", "error")
-        for row in rows:
-            table.add_row(row.member, row.family, escape(row.error))
-        out.print(table)
-        return
-    table = _plain_table(
-        ">#", "member", "family", f"{problem.metric.name} ± sem", "folds", ">pooled", "stop", ">seconds"
-    )
-    for place, row in enumerate(rows, start=1):
-        table.add_row(
+    elif failed:
+        out.print(_failed_table(rows))
+    else:
+        out.print(_top_table(rows, problem.metric.name, out))
+        if any(row.marks for row in rows):
+            out.print("n  nested score: weights chosen on other folds than the ones they score", soft_wrap=True)
+
+
+def _failed_table(rows: Sequence["TopRow"]) -> Table:
+    table = _plain_table("member", "family")
+    table.add_column("error", overflow="fold")
+    for row in rows:
+        table.add_row(row.member, row.family, Text(textwrap.shorten(row.error, MAX_ERROR, placeholder=" …")))
+    return table
+
+
+def _top_table(rows: Sequence["TopRow"], metric: str, out: Console) -> Table:
+    """As many columns as the console is wide enough for."""
+    headers = [">#", "member", "family", f"{metric} ± sem", "folds", ">pooled", "stop", ">seconds"]
+    digits = digits_for(rows[0].value)
+    n_folds = max(len(row.folds) for row in rows)
+    headers[4] = f"folds 1-{n_folds}" if n_folds <= 10 else f"folds 1-10 of {n_folds}"
+    records = [
+        (
             str(place),
             row.member,
             row.family,
-            f"{score(row.value, row.sem)} {row.marks}".rstrip(),
-            " ".join(f"{value:.3f}" for value in row.folds[:10]),
-            number(row.pooled),
+            f"{score(row.value, row.sem, digits)} {row.marks}".rstrip(),
+            " ".join(_short(value, max(1, digits - 1)) for value in row.folds[:10]),
+            number(row.pooled, digits),
             row.policy,
             f"{row.seconds:.1f}",
-            style="green" if place == 1 else None,
         )
-    out.print(table)
-    if any(row.marks for row in rows):
-        out.print("n nested score: weights chosen on other folds than the ones they score")
+        for place, row in enumerate(rows, start=1)
+    ]
+    shown = list(range(len(headers)))
+    for dispensable in ("", *DISPENSABLE):
+        shown = [k for k in shown if not dispensable or not headers[k].removeprefix(">").startswith(dispensable)]
+        table = _plain_table(*(headers[k] for k in shown))
+        for place, record in enumerate(records):
+            table.add_row(*(Text(record[k]) for k in shown), style="green" if place == 0 else None)
+        if Measurement.get(out, out.options.update(max_width=10_000), table).maximum <= out.width:
+            break
+    return table
 
 
 def print_member(problem: "Problem", member: "Member") -> None:
@@ -132,38 +233,62 @@ def print_member(problem: "Problem", member: "Member") -> None:
     if member.scores is not None:
         scores = member.scores
         kind = "nested" if member.kind == "blend" else "cross-validated"
-        out.print(f"  {member.metric}   {score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled)}")
-        out.print(f"  folds   {' '.join(number(value) for value in scores.per_fold)}")
+        digits = digits_for(scores.value)
+        _fact(out, member.metric, f"{score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled, digits)}")
+        _fact(out, "folds", "  ".join(number(value, digits) for value in scores.per_fold))
         if scores.untuned is not None:
-            out.print(f"  plain rule   {number(scores.untuned)} (labels without tuned thresholds)")
+            _fact(out, "plain rule", f"{number(scores.untuned, digits)} (labels without tuned thresholds)")
     if "in_sample" in member.details:
-        out.print(f"  in-sample   {number(member.details['in_sample'])} (flatters)")
-    out.print(f"  rounds chosen by   {member.policy}")
-    for name, value in member.params.items():
-        out.print(f"  {escape(name)} = {value if not isinstance(value, float) else f'{value:.6g}'}")
+        _fact(out, "in-sample", f"{number(member.details['in_sample'])} (flatters)")
+    if member.kind == "trial":
+        _fact(out, "stopping", _rounds(member))
+        _fact(out, "time", f"{member.seconds:.1f} s over all folds")
+    _print_params(out, "weights" if member.kind == "blend" else "params", member.params)
     if member.error is not None:
-        out.print(f"  [red]{member.error['reason']}[/red]: {escape(member.error['message'])}")
+        _fact(out, "error", f"{member.error['reason']}: {member.error['message']}", style="red")
         if member.error["tail"]:
-            out.print(escape(member.error["tail"]))
-    out.print(f"  files   {problem.folder.members / member.id}")
+            out.print(Text(member.error["tail"].rstrip()), soft_wrap=True)
+    _fact(out, "files", str(problem.folder.members / member.id))
+
+
+def _rounds(member: "Member") -> str:
+    rounds = [str(count) for count in member.details.get("rounds", []) if count is not None]
+    return member.policy + (f", rounds of the folds: {', '.join(rounds)}" if rounds else "")
+
+
+def _print_params(out: Console, label: str, params: dict[str, Any]) -> None:
+    width = max((len(name) for name in params), default=0)
+    for place, (name, value) in enumerate(params.items()):
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        start = f"  {label if place == 0 else '':<{LABEL_WIDTH}}"
+        out.print(Text(f"{start}{name:<{width}}  {text}"), soft_wrap=True)
 
 
 def print_status(status: "Status") -> None:
     """A few lines on what runs and what was reached."""
+    from foldsmith.flow.durations import show_duration
+
     out = console()
     running = "nothing runs" if status.driver is None else f"process {status.driver} is {status.phase}"
     if status.phase == "interrupted":
         running = "interrupted; go on with 'foldsmith resume'"
-    out.print(f"{escape(status.folder)} · {escape(status.metric)} · {running}")
-    out.print(f"  folds     {status.folds}")
+    snapshot = status.snapshot
+    if snapshot is not None:
+        budget = snapshot["budget_seconds"]
+        running += f" since {show_duration(snapshot['elapsed_seconds'])}"
+        running += f" of {show_duration(budget)}" if budget is not None else ""
+    out.print(Text(f"{status.folder} · {status.metric} · {running}"), soft_wrap=True)
+    _fact(out, "folds", status.folds)
     states = " · ".join(f"{count} {state}" for state, count in sorted(status.states.items()))
-    out.print(f"  trials    {states or 'none yet'}")
+    _fact(out, "trials", states or "none yet")
+    for slot in snapshot["slots"] if snapshot is not None else ():
+        _fact(out, f"cpu{slot['slot']}", f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
     if status.members:
-        out.print(f"  families  {' · '.join(f'{name} {count}' for name, count in sorted(status.members.items()))}")
+        _fact(out, "families", " · ".join(f"{name} {count}" for name, count in sorted(status.members.items())))
     for kind, (member, value, sem) in status.best.items():
-        out.print(f"  best {kind:<7}  {member}   {score(value, sem)}{' (nested)' if kind == 'blend' else ''}")
+        _fact(out, f"best {kind}", f"{member}  {score(value, sem)}{' (nested)' if kind == 'blend' else ''}")
     if status.submission:
-        out.print(f"  submission  {escape(status.submission)}")
+        _fact(out, "submission", status.submission)
 
 
 def print_blend(competition: "Competition", blend: "Blend") -> None:
@@ -171,47 +296,97 @@ def print_blend(competition: "Competition", blend: "Blend") -> None:
     from foldsmith.flow.ensemble import candidates
 
     singles = candidates(competition.problem, competition.members)
-    _print_scores(blend, singles[0] if singles else None)
-
-
-def _print_scores(blend: "Blend | None", best: "Member | None") -> None:
     out = console()
-    table = _plain_table("", "", ">in-sample", ">nested ± sem")
+    _print_scores(out, blend, singles[0] if singles else None, blend.metric)
+    _print_next(out, competition.root, [(f"submit make {blend.id}", "write its submission")])
+
+
+def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", metric: str) -> None:
+    table = _plain_table(f"  {metric}", "", ">in-sample", ">nested ± sem")
     if best is not None and best.scores is not None:
-        table.add_row("best single", best.id, number(best.scores.value), score(best.scores.value, best.scores.sem))
+        value, sem = best.scores.value, best.scores.sem
+        table.add_row("  best single", best.id, number(value), score(value, sem))
     if blend is not None:
-        table.add_row(
-            "ensemble",
-            f"[green]{blend.id}[/green]",
-            number(blend.in_sample_score),
-            score(blend.nested_score, blend.nested_sem),
-        )
-    out.print(table)
+        nested = score(blend.nested_score, blend.nested_sem)
+        table.add_row("  ensemble", f"[green]{blend.id}[/green]", number(blend.in_sample_score), nested)
+    if table.row_count:
+        out.print(table)
     if blend is not None:
-        out.print(f"members      {_weights(blend.weights)}")
+        _fact(out, "members", _weights(blend.weights))
 
 
-def _weights(weights: dict[str, float], most: int = 6) -> str:
-    shown = [f"{name} {weight:.2f}" for name, weight in list(weights.items())[:most]]
-    rest = len(weights) - most
+def _weights(weights: dict[str, float]) -> str:
+    shown = [f"{name} {weight:.2f}" for name, weight in list(weights.items())[:MAX_WEIGHTS]]
+    rest = len(weights) - MAX_WEIGHTS
     return " · ".join([*shown, *([f"{rest} more"] if rest > 0 else [])])
 
 
-def print_run(result: "RunResult") -> None:
-    """The end of ``run``."""
-    from foldsmith.flow.durations import show_duration
-
+def print_run(
+    competition: "Competition", result: "RunResult", budget_seconds: float | None = None, *, held_out: str = ""
+) -> None:
+    """The end of ``run``; ``held_out`` says how the submission did on labels that no search saw."""
     out = console()
-    out.print(f"[bold]done[/bold] in {show_duration(result.seconds)} · {result.n_members} members · {result.metric}")
-    _print_scores(result.blend, result.best)
+    print_done(competition, result.seconds, budget_seconds)
+    _print_scores(out, result.blend, result.best, result.metric)
     if result.blend is None:
         out.print("[yellow]no member was finished in time: the submission is the constant baseline[/yellow]")
-    out.print(f"submission   {escape(str(result.submission))}")
+    problem = competition.problem
+    sample = problem.config.data.sample
+    like = f", ids and header as in {Path(sample).name}" if sample else ""
+    _fact(out, "submission", f"{result.submission}   ({problem.data.test.n_rows:,} rows{like})")
+    if held_out:
+        _fact(out, "held-out", held_out)
     _print_next(
-        ["foldsmith run --time-budget 1h     go on from here", "foldsmith top                      all members"]
+        out,
+        competition.root,
+        [
+            ("run --time-budget 1h", "go on from here"),
+            ("top", "all members"),
+            ("dashboard", "Optuna's dashboard in the browser"),
+        ],
     )
 
 
-def _print_next(lines: Sequence[str]) -> None:
-    for place, line in enumerate(lines):
-        console().print(f"{'next:  ' if place == 0 else '       '}{line}", style="dim")
+def print_done(competition: "Competition", seconds: float, budget_seconds: float | None = None) -> None:
+    """``done in 9:58 of 10:00 · 58 trials (44 complete, 12 pruned, 2 failed: oom) · 51 members``; all calls' trials."""
+    from foldsmith.flow.durations import show_duration
+
+    members = competition.members.all(contract=competition.problem.contract)
+    budget = "" if budget_seconds is None else f" of {show_duration(budget_seconds)}"
+    n_members = sum(member.state == "complete" and member.kind != "blend" for member in members)
+    parts = [
+        f"[bold]done[/bold] in {show_duration(seconds)}{budget}",
+        _trial_counts([member for member in members if member.kind == "trial"]),
+        f"{n_members} member{'' if n_members == 1 else 's'}",
+    ]
+    console().print(" · ".join(parts), soft_wrap=True)
+
+
+def _trial_counts(trials: Sequence["Member"]) -> str:
+    """``58 trials (44 complete, 12 pruned, 2 failed: oom)``."""
+    from foldsmith.search.studies import NOT_COUNTED
+
+    counted = [trial for trial in trials if trial.error is None or trial.error["reason"] not in NOT_COUNTED]
+    states = Counter(str(trial.state) for trial in counted)
+    reasons = Counter(trial.error["reason"] for trial in counted if trial.error is not None)
+    parts = []
+    for state, name in (
+        ("complete", "complete"),
+        ("pruned", "pruned"),
+        ("failed", "failed"),
+        ("running", "unfinished"),
+    ):
+        if count := states[state]:
+            why = f": {', '.join(reasons)}" if state == "failed" and reasons else ""
+            parts.append(f"{count} {name}{why}")
+    total = f"{len(counted)} trial{'' if len(counted) == 1 else 's'}"
+    return f"{total} ({', '.join(parts)})" if parts else total
+
+
+def _print_next(out: Console, root: Path, commands: Sequence[tuple[str, str]]) -> None:
+    """What to do next, ready to be pasted: with ``-C`` unless the competition is the current folder."""
+    place = "" if root.resolve() == Path.cwd() else f"-C {shlex.quote(str(root))} "
+    width = max(len(command) for command, _ in commands)
+    for line, (command, why) in enumerate(commands):
+        start = "\nnext:  " if line == 0 else "       "
+        out.print(Text(f"{start}foldsmith {place}{command:<{width}}   {why}", style="dim"), soft_wrap=True)

@@ -21,14 +21,14 @@ def greedy(predictions: Predictions, task: BlendTask) -> EnsembleResult:
     """Select members on all covered rows, and once more per fold without its rows for the nested score.
 
     Args:
-        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first; the first 50, or
-            fewer where their values would not fit into 1 GiB, are candidates.
+        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first; the first 50 that
+            differ, or fewer where their values would not fit into 1 GiB, are candidates.
         task: metric, labels, folds, and how many steps.
 
     Returns:
         Weights, trace, and in-sample and nested scores.
     """
-    names = list(predictions)[: _n_candidates(predictions)]
+    names = _distinct(predictions)[: _n_candidates(predictions)]
     space = task.judge.metric.blend_space
     stack = np.stack([to_space(predictions[name][task.rows], space) for name in names])
     path, losses = _select(make_kernel(task, stack, task.rows), task.size)
@@ -57,9 +57,10 @@ def _n_candidates(predictions: Predictions) -> int:
 
 def _distinct(predictions: Predictions) -> list[str]:
     """Names without those that repeat an earlier prediction, which would only crowd out other candidates."""
-    first_of = {digest(np.asarray(prediction)): name for name, prediction in reversed(predictions.items())}
-    chosen = set(first_of.values())
-    return [name for name in predictions if name in chosen]
+    first_of: dict[str, str] = {}
+    for name, prediction in predictions.items():
+        first_of.setdefault(digest(np.asarray(prediction)), name)
+    return list(first_of.values())
 
 
 def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:
@@ -67,7 +68,8 @@ def _select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:
     path: list[int] = []
     losses: list[float] = []
     for _ in range(size):
-        candidates = np.nan_to_num(kernel.losses(), nan=np.inf)
+        losses_now = kernel.losses()
+        candidates = np.where(np.isnan(losses_now), np.inf, losses_now)
         least = candidates.min()
         tied = np.flatnonzero(candidates <= least + TIE * magnitude(candidates))
         inside = [member for member in tied if member in path]
@@ -88,7 +90,7 @@ def _best_prefix(losses: list[float]) -> int:
 def _weights(path: list[int], names: list[str]) -> dict[str, float]:
     counts = np.bincount(path, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
-    return {names[member]: counts[member] / len(path) for member in order if counts[member]}
+    return {names[member]: float(counts[member] / len(path)) for member in order if counts[member]}
 
 
 def _nested_oof(

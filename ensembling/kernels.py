@@ -98,7 +98,7 @@ class AucKernel:
         is_positive, folds: ``(n_rows,)``.
     """
 
-    MOST_ROWS = 20_000  # beyond, sorting takes longer than counting
+    MOST_ROWS = 10_000  # beyond, sorting takes longer than counting
 
     def __init__(self, columns: Array, is_positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
         self._columns = columns
@@ -141,9 +141,9 @@ class BinnedAucKernel:
     N_CELLS = 1 << 20  # equal cells that the bins are made of
 
     def __init__(self, columns: Array, is_positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
-        low, high = columns.min(), columns.max()
-        # Any mean of columns is between 0 and N_CELLS - 1, too.
-        self._columns = (columns - low) * ((self.N_CELLS - 1) / (high - low if high > low else 1.0))
+        self._columns = columns
+        self._low, high = float(columns.min()), float(columns.max())
+        self._scale = (self.N_CELLS - 1) / (high - self._low if high > self._low else 1.0)
         self._bin_of_cell = self._make_bins()
         self._offset = (2 * folds + is_positive) * self.N_BINS
         self._n_folds = int(folds.max()) + 1
@@ -153,17 +153,21 @@ class BinnedAucKernel:
     def _make_bins(self) -> NDArray[np.int64]:
         counts = np.zeros(self.N_CELLS)
         for column in self._columns:
-            counts += np.bincount(column.astype(np.int64), minlength=self.N_CELLS)
+            counts += np.bincount(self._cells(column), minlength=self.N_CELLS)
         weight = np.cumsum(counts) / counts.sum()
         width = np.arange(1, self.N_CELLS + 1) / self.N_CELLS
         return np.asarray(0.5 * (weight + width) * (self.N_BINS - 1), np.int64)
+
+    def _cells(self, values: Array) -> NDArray[np.int64]:
+        """Cell numbers of chances; a mean of columns lies in their range, too."""
+        return ((values - self._low) * self._scale).astype(np.int64)
 
     def losses(self) -> Array:
         """See :class:`Kernel`."""
         return np.array([self._loss((self._sum + column) / (self._size + 1)) for column in self._columns])
 
-    def _loss(self, cells: Array) -> float:
-        bins = self._bin_of_cell[cells.astype(np.int64)]
+    def _loss(self, values: Array) -> float:
+        bins = self._bin_of_cell[self._cells(values)]
         counts = np.bincount(self._offset + bins, minlength=2 * self._n_folds * self.N_BINS)
         negative, positive = np.moveaxis(counts.reshape(self._n_folds, 2, self.N_BINS).astype(float), 1, 0)
         below = np.cumsum(negative, axis=1) - 0.5 * negative

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from foldsmith.flow.setup import check_writable
 from foldsmith.problem.errors import UnknownNameError
 
 
@@ -47,9 +48,11 @@ def make_demo(folder: Path, name: str) -> DemoFiles:
 
     Raises:
         UnknownNameError: no such data set.
+        InputError: the folder cannot be written.
     """
     if name not in DEMO_SETS:
         raise UnknownNameError("demo data set", name, DEMO_SETS)
+    check_writable(folder)
     from sklearn import datasets
 
     demo = DEMO_SETS[name]
@@ -106,4 +109,4 @@ def score_demo(files: DemoFiles, submission: Path) -> float:
     classes = sorted(y.unique())
     if len(classes) == 2:
         return float(metrics.log_loss(y == classes[1], joined[files.target]))
-    return float(metrics.log_loss(y, guess[classes], labels=classes))
+    return float(metrics.log_loss(y, joined[classes], labels=classes))

@@ -1,23 +1,24 @@
 """Blends of stored members: the running one during a search, and those that are kept as members."""
 
 import datetime
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import greedy
+from foldsmith.ensembling.greedy import MAX_MEMBERS, greedy
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, mix
-from foldsmith.flow.submission import write_current
+from foldsmith.flow.models import ModelKeeper
+from foldsmith.flow.submission import why_not_current, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import ranked
-
-MAX_CANDIDATES = 60
 
 
 def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | None = None) -> list[Member]:
@@ -27,14 +28,35 @@ def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | No
         UnknownNameError: a name that is no member.
         InputError: a named member cannot be blended.
     """
-    complete = members.all(contract=problem.contract, states=["complete"])
-    fresh = [m for m in complete if m.kind != "blend" and m.test_fingerprint == problem.data.test_fingerprint]
-    for name in names or ():
-        member = members.get(name)
-        if member not in fresh:
-            raise InputError(f"{name} cannot be blended: it is {member.kind}, {member.state}, or of other data")
-    chosen = [member for member in fresh if names is None or member.id in names]
+    if names is None:
+        chosen = [member for member in members.all() if _why_unfit(problem, member) is None]
+    else:
+        chosen = [members.get(name) for name in dict.fromkeys(names)]
+        for member in chosen:
+            if reason := _why_unfit(problem, member):
+                raise InputError(f"{member.id} cannot be blended: {reason}; leave it out")
     return ranked(chosen, greater_is_better=problem.metric.greater_is_better)
+
+
+def _why_unfit(problem: Problem, member: Member) -> str | None:
+    return "it is a blend" if member.kind == "blend" else why_not_current(problem, member)
+
+
+def spread(members: Sequence[Member]) -> list[Member]:
+    """The best of every family first, then the second best of every family, and so on.
+
+    A family that fits in no time has hundreds of members, all alike; ranked by score alone they would crowd out what
+    an ensemble gains most from, the other families.
+
+    Args:
+        members: best first.
+    """
+    place: Counter[str] = Counter()
+    keyed = []
+    for overall, member in enumerate(members):
+        keyed.append((place[member.family], overall, member))
+        place[member.family] += 1
+    return [member for *_, member in sorted(keyed, key=lambda entry: entry[:2])]
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,7 @@ def blend_members(problem: Problem, members: MemberStore, chosen: Sequence[Membe
     """Greedy selection over the chosen members."""
     if not chosen:
         raise InputError("there is no complete member to blend yet; run 'foldsmith search' first")
-    oofs = {member.id: members.oof(member.id) for member in chosen[:MAX_CANDIDATES]}
+    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[:MAX_MEMBERS]}
     result = greedy(oofs, BlendTask(problem.judge))
     tests = {name: members.test(name) for name in result.weights}
     return Blended(
@@ -66,8 +88,8 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
     """
     if name is None:
         name = members.reserve("b")
-    elif not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"blend name {name!r} may hold letters, digits, '-' and '_' only")
+    elif not re.fullmatch(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,60}", name):
+        raise InputError(f"blend name {name!r} may hold up to 60 letters, digits, '-' and '_' only")
     else:
         try:
             members.path(name).mkdir(parents=True)
@@ -101,6 +123,7 @@ class RunningEnsemble:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._members = MemberStore(problem.folder)
+        self._keeper = ModelKeeper(problem, self._members)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ensemble", daemon=True)
@@ -129,11 +152,7 @@ class RunningEnsemble:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        chosen = candidates(self._problem, self._members)
-        if not chosen:
-            return None
-        if self.latest is None or self.latest.members != tuple(member.id for member in chosen):
-            self._update(chosen)
+        self._refresh()
         return self.latest
 
     def _work(self) -> None:
@@ -142,13 +161,17 @@ class RunningEnsemble:
             self._wake.clear()
             if self._stop.is_set():
                 return
-            try:
-                chosen = candidates(self._problem, self._members)
-                if chosen and (self.latest is None or self.latest.members != tuple(m.id for m in chosen)):
-                    self._update(chosen)
-            except Exception as error:  # shown at the end; the search must go on
-                self.error = error
+            self._refresh()
             self._stop.wait(4 * self._seconds)
+
+    def _refresh(self) -> None:
+        """Blend anew if there are members that the latest ensemble does not know."""
+        try:
+            chosen = candidates(self._problem, self._members)
+            if chosen and (self.latest is None or self.latest.members != tuple(member.id for member in chosen)):
+                self._update(chosen)
+        except Exception as error:  # shown at the end; neither the search nor its last submission may be lost
+            self.error = error
 
     def _update(self, chosen: Sequence[Member]) -> None:
         began = time.perf_counter()
@@ -158,4 +181,5 @@ class RunningEnsemble:
             write_current(self._problem, blended.test, blended.result.decision)
             self._best = nested
         self.latest = blended
+        self._keeper.trim(chosen, blended.result.weights)
         self._seconds = time.perf_counter() - began

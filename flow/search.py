@@ -77,6 +77,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
     request = _resolve(problem, request)
     with claim_driver(problem.folder.driver_lock, problem.folder.workers_lock):
         write_json(problem.folder.launch, asdict(request))
+        problem.folder.driver.unlink(missing_ok=True)  # of the search before: another phase, another time left
         if not current_path(problem).exists():
             write_baseline(problem)
         ensemble = RunningEnsemble(problem)
@@ -119,13 +120,17 @@ def _make_driver(problem: Problem, request: SearchRequest, ensemble: RunningEnse
 def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     """Flags before config before defaults; everything checked."""
     config = problem.config.search
-    families = request.families or tuple(config.families) or known_families()
+    families = tuple(dict.fromkeys(request.families or config.families or known_families()))
     for name in families:
         get_family(name, problem.folder.code)
     if request.n_trials is not None and request.n_trials < 1:
         raise InputError(f"--trials {request.n_trials} is not positive; ask for at least 1")
     if request.n_trials is None and request.budget_seconds is None:
         raise InputError("a search needs an end; give --trials or --time-budget")
+    model_seed = config.model_seed if request.model_seed is None else request.model_seed
+    sampler_seed = config.sampler_seed if request.sampler_seed is None else request.sampler_seed
+    if min(model_seed, sampler_seed) < 0:
+        raise InputError(f"seed {min(model_seed, sampler_seed)} is negative; give 0 or more")
     executor = request.executor or config.executor
     if executor not in get_args(ExecutorName):
         raise UnknownNameError("executor", executor, get_args(ExecutorName))
@@ -134,8 +139,8 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         families=families,
         workers=request.workers or config.workers or len(os.sched_getaffinity(0)),
         executor=executor,
-        model_seed=config.model_seed if request.model_seed is None else request.model_seed,
-        sampler_seed=config.sampler_seed if request.sampler_seed is None else request.sampler_seed,
+        model_seed=model_seed,
+        sampler_seed=sampler_seed,
         started=request.started or time.time(),
     )
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from foldsmith.problem.columns import Column, Kind, infer_columns
-from foldsmith.problem.config import Config, DataSection, ProblemSection, SearchSection, SplitSection, save_config
+from foldsmith.problem.config import (
+    Config,
+    DataSection,
+    ProblemSection,
+    SearchSection,
+    SplitSection,
+    save_config,
+    split_section,
+)
 from foldsmith.problem.contract import config_metric, propose_plan
 from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
 from foldsmith.problem.errors import ContractError, InputError
@@ -126,7 +134,9 @@ def _infer(
     )
     metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
     # A group's rows never stand on both sides of a split: its name can only be learned by heart.
-    overrides: dict[str, Kind] = {request.group: "id"} if request.group in frames.train.columns else {}
+    overrides: dict[str, Kind] = {}
+    if request.group is not None and request.group in frames.train.columns:
+        overrides[request.group] = "id"
     columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides=overrides)
     images = [column.name for column in columns if column.kind == "image"]
     if images:
@@ -186,7 +196,7 @@ def _split(request: SetupRequest, task: Task, root: Path) -> SplitSection:
         "gap": request.gap,
         "file": None if request.fold_file is None else _stored_path(request.fold_file, root),
     }
-    return SplitSection.model_validate(values)
+    return split_section(values)
 
 
 def _stored_path(path: Path, root: Path) -> str:

@@ -23,7 +23,8 @@ class Status:
 
     Args:
         driver: process id of the running driver, None when nothing runs.
-        phase: of the running search; ``idle`` when nothing runs, ``interrupted`` when a driver died or was stopped.
+        phase: of the running search; else ``interrupted`` when the last driver died or was stopped, ``failed`` when
+            all its trials failed, ``idle`` when it came to its end or there was none.
         members: number of complete members by family.
         states: number of trials by state.
         best: id, score and standard error of the best member and the best blend.
@@ -71,7 +72,7 @@ def status(root: Path) -> Status:
         problem.contract,
         f"{problem.plan.n_folds} {problem.plan.scheme}, frozen as {problem.plan.hash}",
         owner,
-        _phase(owner, beat, any(member.state == "running" for member in members)),
+        _phase(owner, beat, was_launched=folder.launch.exists()),
         dict(Counter(member.family for member in complete if member.kind == "trial")),
         dict(Counter(member.state for member in members if member.kind == "trial")),
         best,
@@ -80,10 +81,13 @@ def status(root: Path) -> Status:
     )
 
 
-def _phase(owner: int | None, beat: dict[str, Any] | None, has_open_trials: bool) -> str:
-    if owner is not None:
-        return str(beat["snapshot"]["phase"]) if beat else "starting"
-    return "interrupted" if has_open_trials else "idle"
+def _phase(owner: int | None, beat: dict[str, Any] | None, *, was_launched: bool) -> str:
+    if beat is None:
+        return "starting" if owner is not None else "interrupted" if was_launched else "idle"
+    phase = str(beat["snapshot"]["phase"])
+    if owner is not None or phase == "failed":
+        return phase
+    return "idle" if phase == "blending" else "interrupted"
 
 
 def stop(root: Path, *, wait_seconds: float = 600.0) -> int:

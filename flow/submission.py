@@ -65,19 +65,22 @@ def make_submission(problem: Problem, member_id: str) -> Path:
     """
     members = MemberStore(problem.folder)
     member = members.get(member_id)
-    _check_fit_to_submit(problem, member)
+    if reason := why_not_current(problem, member):
+        raise InputError(f"{member.id} cannot be submitted: {reason}; see 'foldsmith top' for those that can")
     assert member.scores is not None
     frame = submission_form(problem).fill(members.test(member_id), _decision(problem, members, member))
     return write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
 
 
-def _check_fit_to_submit(problem: Problem, member: Member) -> None:
+def why_not_current(problem: Problem, member: Member) -> str | None:
+    """Why a member's predictions are not of this problem's folds and test rows; None when they are."""
     if member.state != "complete":
-        raise InputError(f"{member.id} is {member.state}; only complete members can be submitted")
+        return f"it is {member.state}"
     if member.contract != problem.contract:
-        raise InputError(f"{member.id} was made for another train file, metric or fold plan; choose another member")
+        return "it was made for another train file, metric or fold plan"
     if member.test_fingerprint != problem.data.test_fingerprint:
-        raise InputError(f"{member.id} predicts another test file; search or blend again")
+        return "it predicts another test file"
+    return None
 
 
 def _decision(problem: Problem, members: MemberStore, member: Member) -> Decision | None:

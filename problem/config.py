@@ -51,14 +51,36 @@ class SplitSection(_Section):
     file: str | None = None
 
 
+def split_section(values: dict[str, Any]) -> SplitSection:
+    """A split section from words that people gave.
+
+    Raises:
+        InputError: a wrong value; names it and what is expected.
+    """
+    try:
+        return SplitSection.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]}={first.get('input')!r}: {first['msg']}; correct it") from None
+
+
 class SearchSection(_Section):
     """Defaults of ``foldsmith search`` and ``run``; flags go before them."""
 
     families: list[str] = Field(default_factory=list)
     executor: Executor = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
-    model_seed: int = 0
-    sampler_seed: int = 0
+    model_seed: Annotated[int, Field(ge=0)] = 0
+    sampler_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class StoreSection(_Section):
+    """What is kept of finished members: predictions always, fitted models as ``keep_models`` says.
+
+    ``"all"``, ``"top:30"`` (of the members by score) or ``"top:30+blend"`` (and those that a blend uses).
+    """
+
+    keep_models: Annotated[str, Field(pattern=r"^(all|top:\d+(\+blend)?)$")] = "top:30+blend"
 
 
 class Config(_Section):
@@ -74,6 +96,7 @@ class Config(_Section):
     split: SplitSection
     columns: dict[str, Kind] = Field(default_factory=dict)
     search: SearchSection = Field(default_factory=SearchSection)
+    store: StoreSection = Field(default_factory=StoreSection)
 
 
 def load_config(path: Path) -> Config:

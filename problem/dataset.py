@@ -1,5 +1,6 @@
 """A competition's tables, opened: parsed once per content, memory-mapped ever after."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,9 +101,8 @@ def _as_numbers(texts: pd.Series) -> pd.Series:
 
 
 def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, header, n=1)
+    near = [known for known in header if known.casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, header, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return f"{what} {name!r} is not a column of {path.name};{hint} columns: {', '.join(header)}"
 

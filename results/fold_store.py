@@ -68,6 +68,17 @@ class FoldStore:
         write_array(self.path / "test.npy", test)
         write_json(self.path / "done.json", {**record, "files": _vouch(self.path, ("valid.npy", "test.npy"))})
 
+    def drop_model(self) -> None:
+        """Delete the model; curve, predictions and records stay. The record stops vouching for it first."""
+        record = self.fitted()
+        files = record["files"]
+        if record.get("model_dropped"):
+            return
+        kept = {name: entry for name, entry in files.items() if name == "curve.npy"}
+        write_json(self.path / "fitted.json", {**record, "files": kept, "model_dropped": True})
+        for name in files.keys() - kept.keys():
+            (self.path / name).unlink(missing_ok=True)
+
     def fitted(self) -> dict[str, Any]:
         """The record of stage 1."""
         return read_json(self.path / "fitted.json")

@@ -11,8 +11,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.files import write_json
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.executors.base import Executor
-from foldsmith.search.executors.ray import InfrastructureError
+from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.journal import open_journal, repair_journal
 from foldsmith.search.pace import Clock, Pace
@@ -20,7 +19,7 @@ from foldsmith.search.policies import EqualTime, FamilyLoad, FamilyPolicy, Round
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.search.trials import ActiveTrial, adopt_trial
-from foldsmith.search.view import SearchView, take_snapshot
+from foldsmith.search.view import SearchView, n_ended, take_snapshot
 from foldsmith.spaces.family import Facts, Family
 from foldsmith.spaces.registry import get_family
 
@@ -96,6 +95,7 @@ class Driver:
         self._active: dict[str, ActiveTrial] = {}
         self._started_at: dict[tuple[str, int | None], float] = {}
         self._history: dict[str, list[Member]] = defaultdict(list)
+        self._n_ended_before = 0
         self._failures: dict[str, int] = defaultdict(int)
         self._closed: set[str] = set()
         self._began = time.time()
@@ -109,31 +109,45 @@ class Driver:
         self._stop = True
 
     def run(self) -> SearchOutcome:
-        """Search until the trials are done, the time is over, or somebody stops it."""
+        """Search until the trials are done, the time is over, or somebody stops it.
+
+        Raises:
+            InputError: none of the families can take this problem.
+            SearchFailedError: nothing is left to try, and no trial was ever completed.
+        """
         self._open_studies()
-        self._executor.start()
-        try:
-            while True:
-                self._fill_slots()
-                if not self._executor.running():
-                    break
-                self._show("stopping" if self._stop else "searching")
-                self._collect()
-                if self._clock.left() <= 0:
-                    self._kill_all()
-            ended = self._how_it_ended()
-            self._show("interrupted" if ended == "interrupted" else "blending", force=True)
-            return SearchOutcome(ended, self._skipped)
-        finally:
-            self._executor.shutdown()
-            self._leave_unfinished()
+        if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
+            self._executor.start()
+            try:
+                self._work()
+            finally:
+                self._executor.shutdown()
+                self._leave_unfinished()
+        ended = self._how_it_ended()
+        self._show(ended if ended in ("interrupted", "failed") else "blending", force=True)
+        if ended == "failed":
+            raise SearchFailedError(f"no trial was completed; {self._messages[-1]}")
+        return SearchOutcome(ended, self._skipped)
+
+    def _has_work(self) -> bool:
+        return self._clock.left() > 0 and (bool(self._active) or self._wants_trials())
+
+    def _work(self) -> None:
+        while True:
+            self._fill_slots()
+            if not self._executor.running():
+                return
+            self._show("stopping" if self._stop else "searching")
+            self._collect()
+            if self._clock.left() <= 0:
+                self._kill_all()
 
     def _how_it_ended(self) -> str:
         if self._stop:
             return "interrupted"
-        if self._closed and self._closed == set(self._studies) and not any(self._history.values()):
-            raise SearchFailedError(f"every family failed {MAX_FAILURES_IN_A_ROW} times; {self._messages[-1]}")
-        return "done" if not self._active and self._wants_trials() is False else "out_of_time"
+        if self._active or self._wants_trials():
+            return "out_of_time"
+        return "failed" if any(self._failures.values()) and not any(self._history.values()) else "done"
 
     # --- studies -----------------------------------------------------------------------------------------------
 
@@ -147,7 +161,13 @@ class Driver:
         # A dead driver's trials are finished whichever families were asked for now.
         names = dict.fromkeys([*options.families, *studied_families(storage, problem.contract)])
         for name in names:
-            family = get_family(name, problem.folder.code)
+            try:
+                family = get_family(name, problem.folder.code)
+            except FoldsmithError as error:
+                if name in options.families:
+                    raise
+                self._skipped[name] = str(error)  # a user's family that is gone must not stop the others
+                continue
             if reason := family.accepts(facts):
                 self._skipped[name] = reason
                 continue
@@ -168,9 +188,10 @@ class Driver:
         for member in self._members.all(contract=problem.contract, states=["complete"]):
             if member.kind == "trial":
                 self._history[member.family].append(member)
-        self._drop_orphans()
+        self._n_ended_before = n_ended(self._studies, options.families)
         for study in self._studies.values():
             self._adopt(study)
+        self._drop_orphans()
 
     def _adopt(self, study: FamilyStudy) -> None:
         for ask in study.adopt():
@@ -182,11 +203,14 @@ class Driver:
             self._say(f"took up {ask.member} again: {len(trial.provisional)} folds were fitted")
 
     def _drop_orphans(self) -> None:
-        """Remove member folders that were reserved and never written to."""
+        """Clear what a crash left between an id and its trial: reserved folders, records that no trial points to."""
         if self._problem.folder.members.exists():
             for path in self._problem.folder.members.iterdir():
-                if not any(path.iterdir()):
+                if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
+        for member in self._members.all(contract=self._problem.contract, states=["running"]):
+            if member.family in self._studies and member.id not in self._active:
+                self._fail_member(member.id, "lost_ask", "the driver died while this trial was being made")
 
     # --- choosing work -----------------------------------------------------------------------------------------
 
@@ -240,7 +264,7 @@ class Driver:
             kind="trial",
             state="running",
             contract=problem.contract,
-            family=family.name,
+            family=study.family,
             metric=problem.metric.name,
             policy=family.stopping,
             space_version=study.space.version,
@@ -251,7 +275,7 @@ class Driver:
             details={"trial_number": ask.trial.number, "fold_hash": problem.plan.hash},
         )
         self._members.write(member)
-        attributes = {"family": family.name, "policy": family.stopping, "model_seed": self._options.model_seed}
+        attributes = {"family": study.family, "policy": family.stopping, "model_seed": self._options.model_seed}
         study.accept(ask, member.id, attributes)
         deadline = self._pace.trial_deadline(study.family)
         trial = ActiveTrial(
@@ -319,15 +343,17 @@ class Driver:
         self._on_member(member.id)
 
     def _fail(self, trial: ActiveTrial, fault: Fault) -> None:
-        member = self._members.get(trial.member)
-        error = {"reason": fault.reason, "message": fault.message, "tail": fault.tail}
-        self._members.write(replace(member, state="failed", error=error))
+        self._fail_member(trial.member, fault.reason, fault.message, fault.tail)
         trial.study.fail(trial.ask.trial, fault.reason, fault.message)
         del self._active[trial.member]
         self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
         self._failures[trial.family] += 1
         if self._failures[trial.family] >= MAX_FAILURES_IN_A_ROW:
             self._close(trial.family, f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with {fault.message}")
+
+    def _fail_member(self, member: str, reason: str, message: str, tail: str = "") -> None:
+        error = {"reason": reason, "message": message, "tail": tail}
+        self._members.write(replace(self._members.get(member), state="failed", error=error))
 
     def _close(self, family: str, reason: str) -> None:
         self._closed.add(family)
@@ -343,10 +369,9 @@ class Driver:
         """Trials with fitted folds stay RUNNING for the next call; those without are closed and forgotten."""
         for trial in self._active.values():
             if not trial.provisional:
-                member = self._members.get(trial.member)
-                error = {"reason": "out_of_time", "message": "the search ended before a fold was fitted", "tail": ""}
-                self._members.write(replace(member, state="failed", error=error))
-                trial.study.fail(trial.ask.trial, error["reason"], error["message"])
+                reason, message = "out_of_time", "the search ended before a fold was fitted"
+                self._fail_member(trial.member, reason, message)
+                trial.study.fail(trial.ask.trial, reason, message)
 
     # --- telling people ----------------------------------------------------------------------------------------
 
@@ -368,6 +393,8 @@ class Driver:
             self._problem.metric,
             self._options.budget_seconds,
             self._options.n_trials,
+            self._options.families,
+            self._n_ended_before,
             self._began,
             self._clock,
             self._pace,

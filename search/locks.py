@@ -78,7 +78,7 @@ def claim_driver(driver_lock: Path, workers_lock: Path, *, wait_seconds: float =
         ContractError: another driver runs, or workers of an earlier one outlive ``wait_seconds``.
     """
     lock = FolderLock(driver_lock)
-    if not lock.acquire():
+    if not lock.acquire(wait_seconds=0.3):  # somebody who only asks for its owner holds it for a moment
         raise ContractError(
             f"another foldsmith (process {lock_owner(driver_lock) or 'unknown'}) works in {driver_lock.parent.parent}; "
             "watch it with 'foldsmith status' or end it with 'foldsmith stop'"

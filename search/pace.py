@@ -68,7 +68,7 @@ class Pace:
         """Whether a trial (or the rest of one) is expected to end in time."""
         left = self._clock.left()
         if self.fold_seconds(family) is None:
-            return left > (LEAST_TRY_SECONDS if self._finish_seconds else 0)
+            return left > (LEAST_TRY_SECONDS if any(self._finish_seconds.values()) else 0)
         return self.remaining(family, self._n_folds if n_folds is None else n_folds) <= left
 
     def trial_deadline(self, family: str) -> float | None:

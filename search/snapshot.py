@@ -31,7 +31,7 @@ class Snapshot:
     """The state of a search at one moment.
 
     Args:
-        phase: ``starting``, ``searching``, ``stopping``, ``blending``, ``done`` or ``interrupted``.
+        phase: ``starting``, ``searching``, ``stopping``, ``blending``, ``interrupted`` or ``failed``.
         budget_seconds: None without a time budget.
         n_trials_wanted: None without a trial budget.
         ensemble: nested score of the running ensemble and its standard error.

@@ -71,6 +71,8 @@ class FamilyStudy:
         if not self._study.user_attrs:
             self._study.set_user_attr("space_version", space.version)
             self._study.set_user_attr("reported_values", "provisional score of each fold, step = fold")
+        for params in defaults:
+            space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
         self._defaults = list(defaults)
         self.skipped = 0  # duplicates in a row
 
@@ -125,11 +127,10 @@ class FamilyStudy:
 
     def _enqueue_defaults(self) -> None:
         """Enqueue the defaults that were not tried and do not wait already (an ask lost in a crash is repeated)."""
-        taken = {
-            point_key(frozen.system_attrs["fixed_params"])
-            for frozen in self.trials()
-            if "fixed_params" in frozen.system_attrs and (counts(frozen) or frozen.state == TrialState.WAITING)
-        }
+        taken = set()
+        for frozen in self.trials():
+            if counts(frozen) or frozen.state == TrialState.WAITING:
+                taken |= {point_key(frozen.system_attrs.get("fixed_params", {})), point_key(frozen.params)}
         for params in self._defaults:
             if point_key(params) not in taken:
                 self._study.enqueue_trial(params)

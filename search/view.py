@@ -21,6 +21,7 @@ class SearchView:
     """What a snapshot is made from; the driver's own objects, not to be changed.
 
     Args:
+        families: those that ``n_trials_wanted`` is about; ``n_ended_before`` of their trials ended in earlier calls.
         history: complete members by family, in the order in which they came.
         running: jobs by slot; ``started_at`` holds when each began, by job key.
     """
@@ -28,6 +29,8 @@ class SearchView:
     metric: Metric
     budget_seconds: float | None
     n_trials_wanted: int | None
+    families: Sequence[str]
+    n_ended_before: int
     began: float
     clock: Clock
     pace: Pace
@@ -41,9 +44,7 @@ class SearchView:
 def take_snapshot(view: SearchView, phase: str) -> Snapshot:
     """The state of the search now."""
     now = time.time()
-    counted = {
-        name: [trial.state for trial in study.trials() if counts(trial)] for name, study in view.studies.items()
-    }
+    counted = {name: [trial.state for trial in study.trials() if counts(trial)] for name, study in view.studies.items()}
     states = Counter(state for family in counted.values() for state in family)
     return Snapshot(
         phase,
@@ -56,7 +57,7 @@ def take_snapshot(view: SearchView, phase: str) -> Snapshot:
         n_pruned=states[TrialState.PRUNED],
         families=tuple(_family(view, name, len(trials)) for name, trials in counted.items()),
         slots=tuple(_slot(view, slot, job, now) for slot, job in sorted(view.running.items())),
-        eta_seconds=_eta(view, states),
+        eta_seconds=_eta(view),
         messages=view.messages,
     )
 
@@ -80,11 +81,17 @@ def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:
     return FamilyView(name, n_trials, best.value, best.sem, tuple(history[-24:]))
 
 
-def _eta(view: SearchView, states: Counter[TrialState]) -> float | None:
+def n_ended(studies: Mapping[str, FamilyStudy], families: Sequence[str]) -> int:
+    """How many trials of ``families`` count and run no more."""
+    trials = [trial for name in families if name in studies for trial in studies[name].trials()]
+    return sum(counts(trial) and trial.state != TrialState.RUNNING for trial in trials)
+
+
+def _eta(view: SearchView) -> float | None:
     """Seconds to the end: what the clock leaves, or less when the trials will be done before."""
     left = max(0.0, view.clock.left())
-    done = states.total() - states[TrialState.RUNNING]
-    if view.n_trials_wanted is not None and done:
-        elapsed = time.time() - view.began
-        left = min(left, (view.n_trials_wanted - done) * elapsed / done)
+    ended = n_ended(view.studies, view.families)
+    if view.n_trials_wanted is not None and ended > view.n_ended_before:
+        seconds_each = (time.time() - view.began) / (ended - view.n_ended_before)
+        left = min(left, max(0, view.n_trials_wanted - ended) * seconds_each)
     return None if math.isinf(left) else left

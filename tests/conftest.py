@@ -1,5 +1,6 @@
 """Tiny competitions and stored members that several test folders share."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,18 +66,19 @@ def write_files(folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> dict[s
 def make_problem(tmp_path: Path) -> Callable[..., Problem]:
     """Sets up ``tmp_path / name`` and freezes its folds.
 
-    ``train`` and ``test`` replace the tables of the task; further words go to ``SetupRequest``.
+    ``train`` and ``test`` replace the tables of the kind of task; further words go to ``SetupRequest``.
     """
 
     def make(
-        task: Task = "binary",
+        kind: Task = "binary",
+        /,
         *,
         name: str = "comp",
         train: pd.DataFrame | None = None,
         test: pd.DataFrame | None = None,
         **options: Any,
     ) -> Problem:
-        usual_train, usual_test = frames_of(task)
+        usual_train, usual_test = frames_of(kind)
         paths = write_files(
             tmp_path / "data", usual_train if train is None else train, usual_test if test is None else test
         )
@@ -143,3 +145,25 @@ def foldsmith(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 def options(files: Mapping[str, Path]) -> Sequence[object]:
     """``--train``, ``--test`` and ``--target`` of the binary problem."""
     return ["--train", files["train"], "--test", files["test"], "--target", "y"]
+
+
+@pytest.fixture(scope="session")
+def searched_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Linear, knn and lightgbm, one trial each over two folds, and a blend."""
+    folder = tmp_path_factory.mktemp("searched")
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"id": range(1, 81), "size": rng.normal(size=80), "colour": rng.choice(["red", "blue"], 80)})
+    frame["y"] = (frame["size"] + 0.5 * rng.normal(size=80) > 0).astype(int)
+    frame.iloc[:60].to_csv(folder / "train.csv", index=False)
+    frame.iloc[60:].drop(columns="y").to_csv(folder / "test.csv", index=False)
+    words = ["--train", folder / "train.csv", "--test", folder / "test.csv", "--target", "y", "--folds", 2]
+    search = ["--trials", 3, "--families", "lightgbm,linear,knn", "--executor", "inline", "--out", folder / "comp"]
+    assert run_command_line([str(word) for word in ("run", *words, *search)]) == 0
+    return folder
+
+
+@pytest.fixture
+def searched(searched_once: Path, tmp_path: Path) -> Path:
+    """A copy of that competition folder; its tables lie outside."""
+    shutil.copytree(searched_once / "comp", tmp_path / "comp")
+    return tmp_path / "comp"

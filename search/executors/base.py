@@ -4,7 +4,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldsmith.problem.errors import FoldsmithError
 from foldsmith.search.jobs import Job, JobResult
+
+
+class InfrastructureError(FoldsmithError):
+    """What the executor stands on broke (a node or its daemon died): no trial is at fault."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,11 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, timeout_seconds: float) -> list[JobResult]:
-        """Results that have come, waiting for the first one at most ``timeout_seconds``."""
+        """Results that have come, waiting for the first one at most ``timeout_seconds``.
+
+        Raises:
+            InfrastructureError: no job will end any more; those without a result still stand in :meth:`running`.
+        """
 
     @abstractmethod
     def kill(self, slot: int) -> None:

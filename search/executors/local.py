@@ -57,10 +57,13 @@ class LocalExecutor(Executor):
     def submit(self, job: Job) -> int:
         """Send the job to the first free worker, replacing it if it died meanwhile."""
         number = next(n for n, slot in self._slots.items() if slot.job is None)
-        if not self._slots[number].process.is_alive():
+        try:
+            self._slots[number].connection.send(job)
+        except ConnectionError:  # it died while it was idle
+            self._slots[number].connection.close()
             self._slots[number] = self._spawn(number)
+            self._slots[number].connection.send(job)
         self._slots[number].job = job
-        self._slots[number].connection.send(job)
         return number
 
     def wait(self, timeout_seconds: float) -> list[JobResult]:
@@ -75,12 +78,15 @@ class LocalExecutor(Executor):
         job, slot.job = slot.job, None
         try:
             result: JobResult = slot.connection.recv()
-            return result
+            is_dead = slot.killed
         except (EOFError, ConnectionError):
             slot.process.join(5)
+            result = JobResult(job, 0.0, fault=self._fault(slot, number))
+            is_dead = True
+        if is_dead:
             slot.connection.close()
             self._slots[number] = self._spawn(number)
-            return JobResult(job, 0.0, fault=self._fault(slot, number))
+        return result
 
     def _fault(self, slot: _Slot, number: int) -> Fault:
         if slot.killed:

@@ -1,21 +1,21 @@
 """Jobs on Ray actors, one long-lived actor per slot."""
 
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from foldsmith.problem.errors import FoldsmithError, MissingPackageError
-from foldsmith.search.executors.base import Capabilities, Executor
+from foldsmith.problem.errors import MissingPackageError
+from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
 from foldsmith.search.executors.worker import THREAD_LIMITS, enter_worker, log_tail
 from foldsmith.search.jobs import Fault, Job, JobResult, Workbench
 
 # Results only travel through the object store; tables are memory-mapped files and models stay on disk.
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-
-
-class InfrastructureError(FoldsmithError):
-    """Ray itself broke (a node or its daemon died): no trial is at fault."""
 
 
 class FoldWorker:
@@ -48,14 +48,15 @@ class RayExecutor(Executor):
         os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray = _ray()
-        ray.init(
-            num_cpus=self.n_slots,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            namespace="foldsmith",
-        )
+        with _keeping_sigterm():
+            ray.init(
+                num_cpus=self.n_slots,
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                namespace="foldsmith",
+            )
         for slot in range(self.n_slots):
             self._actors[slot] = self._make_actor(slot)
 
@@ -89,26 +90,41 @@ class RayExecutor(Executor):
             return []
         ready, _ = _ray().wait(list(self._jobs), num_returns=1, timeout=timeout_seconds)
         more, _ = _ray().wait(list(self._jobs), num_returns=len(self._jobs), timeout=0)
-        return [self._collect(reference) for reference in dict.fromkeys([*ready, *more])]
+        results: list[JobResult] = []
+        for reference in dict.fromkeys([*ready, *more]):
+            try:
+                results.append(self._collect(reference))
+            except InfrastructureError:
+                if not results:
+                    raise
+                break  # the next call raises it again
+        return results
 
     def _collect(self, reference: Any) -> JobResult:
-        from ray import exceptions
+        from ray.exceptions import RayError
 
-        slot, job = self._jobs.pop(reference)
+        slot, job = self._jobs[reference]
+        is_dead = slot in self._killed
         try:
             result: JobResult = _ray().get(reference)
-            return result
-        except (exceptions.NodeDiedError, exceptions.LocalRayletDiedError, exceptions.RaySystemError) as error:
-            self._jobs[reference] = (slot, job)
-            raise InfrastructureError(f"Ray broke down: {error}") from error
-        except exceptions.RayError as error:
+        except RayError as error:
+            if _is_broken(error):
+                raise InfrastructureError(f"Ray broke down ({type(error).__name__})") from error
+            result = JobResult(job, 0.0, fault=self._fault(error, slot))
+            is_dead = True
+        del self._jobs[reference]
+        if is_dead:
+            self._killed.discard(slot)
             self._actors[slot] = self._make_actor(slot)
-            if slot in self._killed:
-                self._killed.discard(slot)
-                return JobResult(job, 0.0, fault=Fault("killed", "ended by the driver"))
-            reason = "oom" if isinstance(error, exceptions.OutOfMemoryError) else "crashed"
-            message = f"the worker process died ({type(error).__name__})"
-            return JobResult(job, 0.0, fault=Fault(reason, message, log_tail(self.root, slot)))
+        return result
+
+    def _fault(self, error: Exception, slot: int) -> Fault:
+        from ray.exceptions import OutOfMemoryError
+
+        if slot in self._killed:
+            return Fault("killed", "ended by the driver")
+        reason = "oom" if isinstance(error, OutOfMemoryError) else "crashed"
+        return Fault(reason, f"the worker process died ({type(error).__name__})", log_tail(self.root, slot))
 
     def kill(self, slot: int) -> None:
         """Kill the actor; cancelling its call would have no effect on compiled code."""
@@ -124,6 +140,28 @@ class RayExecutor(Executor):
             ray.shutdown()
         self._actors.clear()
         self._jobs.clear()
+        self._killed.clear()
+
+
+def _is_broken(error: Exception) -> bool:
+    """Whether Ray itself broke: an actor that died with its node says only that it died, and a new one never starts."""
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, RaySystemError
+
+    is_infrastructure = isinstance(error, NodeDiedError | LocalRayletDiedError | RaySystemError)
+    return is_infrastructure or not any(node["Alive"] for node in _ray().nodes())
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Undo what ``ray.init`` does to SIGTERM: it would end the driver in the middle of anything."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _ray() -> Any:

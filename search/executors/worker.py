@@ -45,11 +45,13 @@ def die_with(descriptor: int) -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-def log_tail(root: Path, slot: int, size: int = 2000) -> str:
-    """The last bytes of a slot's log."""
+def log_tail(root: Path, slot: int, size: int = 4000) -> str:
+    """The end of a slot's log, at most ``size`` characters."""
     path = Folder(root).logs / f"worker-{slot}.log"
     if not path.exists():
         return ""
     with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - size))
-        return file.read().decode(errors="replace")
+        file.seek(max(0, path.stat().st_size - 3 * size))
+        lines = file.read().decode(errors="replace").splitlines()
+    # A crash ends with this one line, long enough to push the frames out.
+    return "\n".join(line for line in lines if not line.startswith("Extension modules:"))[-size:]

@@ -188,7 +188,7 @@ def test_a_folds_nested_weights_do_not_know_its_predictions(metric: str, n_class
         difference = greedy({**members, name: changed}, task).nested_oof[rows] - before
         weights = difference / (changed[rows] - members[name][rows])
         assert weights.max() - weights.min() < 1e-3
-        assert -1e-3 < weights.min() and weights.max() < 1 + 1e-3
+        assert weights.min() > -1e-3 and weights.max() < 1 + 1e-3
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,12 @@ def test_an_unknown_section(path: Path) -> None:
         ('task = "binary"', 'task = "ranking"', r"problem\.task = 'ranking': Input should be 'binary'"),
         ('executor = "inline"', 'executor = "cloud"', r"search\.executor = 'cloud'"),
         ("workers = 2", "workers = -1", r"search\.workers = -1"),
+        ("model_seed = 3", "model_seed = -3", r"search\.model_seed = -3: Input should be greater than or equal to 0"),
+        (
+            'keep_models = "top:30+blend"',
+            'keep_models = "small"',
+            r"store\.keep_models = 'small': String should match",
+        ),
         ('test = "../test.csv"\n', "", r"foldsmith\.toml: data\.test is missing; add it"),
         ("[columns]", '[columns]\nTicket = "string"', r"columns\.Ticket = 'string': Input should be 'numeric'"),
         ("[columns]\n", "", None),

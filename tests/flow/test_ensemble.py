@@ -1,0 +1,231 @@
+"""Blends of stored members: what may be blended, what is kept, and the running one beside a search."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from foldsmith.ensembling.task import mix
+from foldsmith.flow import ensemble
+from foldsmith.flow.ensemble import RunningEnsemble, blend_members, candidates, keep_blend
+from foldsmith.flow.submission import current_path, make_submission, write_baseline, write_current
+from foldsmith.problem.contract import Problem
+from foldsmith.problem.errors import InputError, UnknownNameError
+from foldsmith.results.members import Member, MemberStore
+
+MakeProblem = Callable[..., Problem]
+AddMember = Callable[..., Member]
+
+
+def add_three(problem: Problem, add_member: AddMember) -> list[Member]:
+    """Three members of falling quality, with test predictions that tell them apart."""
+    rng = np.random.default_rng(0)
+    y, n_test = problem.data.y.astype(float), problem.data.test.n_rows
+
+    def prediction(noise: float) -> NDArray[Any]:
+        values = y + noise * rng.normal(size=len(y))
+        return values if problem.data.target.task == "regression" else 1 / (1 + np.exp(-4 * (values - 0.5)))
+
+    return [
+        add_member(problem, prediction(noise), np.linspace(0.1 * number, 1.0, n_test))
+        for number, noise in enumerate((0.4, 0.6, 0.8), start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("binary", "auc"), ("binary", "f1"), ("regression", "rmse"), ("regression", "rmsle")]
+)
+def test_the_test_prediction_has_the_weights_of_the_oof(
+    make_problem: MakeProblem, add_member: AddMember, task: str, metric: str
+) -> None:
+    problem = make_problem(task, metric=metric)
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    blended = blend_members(problem, store, candidates(problem, store))
+    weights = blended.result.weights
+    assert sum(weights.values()) == pytest.approx(1)
+    expected = mix(weights, {name: store.test(name) for name in weights}, problem.metric.blend_space)
+    np.testing.assert_array_equal(blended.test, expected)
+    again = blend_members(problem, store, candidates(problem, store))
+    assert again.result.weights == weights
+
+
+def test_a_kept_blend_is_a_member_with_its_nested_oof(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem(metric="f1")
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    blended = blend_members(problem, store, candidates(problem, store))
+    kept = [keep_blend(problem, store, blended), keep_blend(problem, store, blended, "b_mine")]
+    assert [member.id for member in kept] == ["b01", "b_mine"]
+    member = MemberStore(problem.folder).get("b01")
+    assert (member.kind, member.state, member.policy, member.family) == ("blend", "complete", "nested", "greedy")
+    assert member.scores == blended.result.nested
+    assert member.params == blended.result.weights
+    assert member.details["in_sample"] == blended.result.in_sample
+    np.testing.assert_array_equal(store.oof("b01"), blended.result.nested_oof)
+    np.testing.assert_array_equal(store.test("b01"), blended.test)
+    decision = blended.result.decision
+    assert decision is not None
+    written = pd.read_csv(make_submission(problem, "b01"))
+    np.testing.assert_array_equal(written["y"], problem.data.target.labels(decision.apply(blended.test)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lin-0001", "there is a member 'lin-0001' already; choose another name"),
+        ("../b", r"blend name '\.\./b' may hold up to 60 letters, digits, '-' and '_' only"),
+        ("", "blend name '' may hold up to 60 letters"),
+        ("-", "blend name '-' may hold up to 60 letters"),
+        ("b 1", "blend name 'b 1' may hold up to 60 letters"),
+        ("b" * 61, "blend name 'bbb.* may hold up to 60 letters"),
+        ("größe", "blend name 'größe' may hold up to 60 letters"),
+    ],
+)
+def test_wrong_names_of_a_blend(make_problem: MakeProblem, add_member: AddMember, name: str, message: str) -> None:
+    problem = make_problem()
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    blended = blend_members(problem, store, candidates(problem, store))
+    before = sorted(problem.folder.members.iterdir())
+    with pytest.raises(InputError, match=message):
+        keep_blend(problem, store, blended, name)
+    assert sorted(problem.folder.members.iterdir()) == before
+
+
+def test_candidates_are_fresh_singles_best_first(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    one, two, three = add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    add_member(problem, problem.data.y, contract="other")
+    add_member(problem, problem.data.y, test_fingerprint="old")
+    store.write(replace(add_member(problem, problem.data.y), state="failed"))
+    keep_blend(problem, store, blend_members(problem, store, [one, two]))
+    found = candidates(problem, store)
+    assert {member.id for member in found} == {one.id, two.id, three.id}
+    values = [member.scores.value for member in found if member.scores is not None]
+    assert values == sorted(values, reverse=True)
+    assert [member.id for member in candidates(problem, store, [three.id])] == [three.id]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("lin-0009", UnknownNameError, "unknown member 'lin-0009'; did you mean"),
+        ("b01", InputError, "b01 cannot be blended: it is a blend"),
+        ("lin-0004", InputError, "lin-0004 cannot be blended: it is failed"),
+        ("lin-0005", InputError, "lin-0005 cannot be blended: it was made for another train file, metric or fold plan"),
+        ("lin-0006", InputError, "lin-0006 cannot be blended: it predicts another test file"),
+    ],
+)
+def test_what_cannot_be_blended_is_named(
+    make_problem: MakeProblem, add_member: AddMember, name: str, error: type[Exception], message: str
+) -> None:
+    problem = make_problem()
+    singles = add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    store.write(replace(add_member(problem, problem.data.y), state="failed"))
+    add_member(problem, problem.data.y, contract="other")
+    add_member(problem, problem.data.y, test_fingerprint="old")
+    keep_blend(problem, store, blend_members(problem, store, singles))
+    with pytest.raises(error, match=message):
+        candidates(problem, store, [singles[0].id, name])
+
+
+def test_families_take_turns() -> None:
+    """Many members of one fast family do not crowd out the others."""
+
+    def member(name: str, family: str) -> Member:
+        return Member(name, "trial", "complete", "c", family, "auc")
+
+    best_first = [member(f"knn-{n}", "knn") for n in range(4)] + [member(f"lgb-{n}", "lightgbm") for n in range(2)]
+    order = [found.id for found in ensemble.spread(best_first)]
+    assert order == ["knn-0", "lgb-0", "knn-1", "lgb-1", "knn-2", "knn-3"]
+    assert ensemble.spread([]) == []
+
+
+def test_nothing_to_blend(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    store = MemberStore(problem.folder)
+    with pytest.raises(InputError, match="there is no complete member to blend yet; run 'foldsmith search' first"):
+        blend_members(problem, store, candidates(problem, store))
+
+
+def test_the_running_ensemble_ends_with_all_members(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    write_baseline(problem)
+    running = RunningEnsemble(problem)
+    running.start()
+    members = add_three(problem, add_member)
+    running.notice(members[-1].id)
+    blended = running.finish()
+    assert running.error is None
+    assert blended is not None and set(blended.members) == {member.id for member in members}
+    written = pd.read_csv(current_path(problem))
+    assert written["y"].nunique() > 1
+    assert running.reserve_seconds > 1.5
+
+
+def test_the_running_ensemble_writes_beside_the_search(
+    make_problem: MakeProblem, add_member: AddMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem()
+    written = threading.Event()
+
+    def write(*words: Any) -> None:
+        write_current(*words)
+        written.set()
+
+    monkeypatch.setattr(ensemble, "write_current", write)
+    running = RunningEnsemble(problem)
+    add_three(problem, add_member)
+    running.start()
+    assert written.wait(30)
+    assert current_path(problem).exists()
+    assert running.finish() is running.latest
+
+
+def test_a_worse_blend_does_not_replace_a_better_file(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    good = add_member(problem, problem.data.y, np.linspace(0, 1, problem.data.test.n_rows))
+    running = RunningEnsemble(problem)
+    running._update([good])
+    text = current_path(problem).read_text()
+    bad = add_member(problem, 1.0 - problem.data.y)
+    running._update([bad])
+    assert current_path(problem).read_text() == text
+    assert running.latest is not None and running.latest.members == (bad.id,)
+
+
+def test_without_members_there_is_no_ensemble(make_problem: MakeProblem) -> None:
+    running = RunningEnsemble(make_problem())
+    running.start()
+    assert running.finish() is None
+    assert RunningEnsemble(running._problem).finish() is None  # never started
+
+
+def test_a_failing_blend_does_not_end_the_thread(
+    make_problem: MakeProblem, add_member: AddMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem()
+    add_three(problem, add_member)
+    failed = threading.Event()
+    blend = ensemble.blend_members
+
+    def fail_once(*words: Any) -> Any:
+        if failed.is_set():
+            return blend(*words)
+        failed.set()
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(ensemble, "blend_members", fail_once)
+    running = RunningEnsemble(problem)
+    running.start()
+    assert failed.wait(30)
+    assert running.finish() is not None
+    assert isinstance(running.error, MemoryError)
