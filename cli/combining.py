@@ -1,12 +1,11 @@
 """``blend`` and ``submit``: from members to a file."""
 
-import json
 from pathlib import Path
 
 import click
 
+from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json, split_names
-from foldsmith.cli.watching import plain
 
 
 @click.command(epilog="Example: foldsmith blend --from top:20 --name b_top20")
@@ -24,7 +23,7 @@ def blend(folder: Path, method: str, source: str | None, name: str | None, as_js
     made = competition.blend(method, members=_members(competition, source), name=name)
     if as_json:
         record = {"id": made.id, "metric": made.metric, "nested_score": made.nested_score}
-        click.echo(json.dumps(plain({**record, "in_sample_score": made.in_sample_score, "weights": made.weights})))
+        print_json({**record, "in_sample_score": made.in_sample_score, "weights": made.weights})
     else:
         print_blend(competition, made)
     return 0

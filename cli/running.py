@@ -1,12 +1,12 @@
 """``run``, ``demo``, ``search`` and ``resume``: what takes time."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json, data_options, search_options, split_names
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def run(
     from foldsmith.cli.setup import ensure_set_up
 
     budget = time_budget if time_budget or trials else "10m"
-    request = _request("run", split_names(families), budget, trials, workers, executor, seed)
-    root = out or ctx.obj
-    competition = ensure_set_up(root, data, seed, quiet=as_json)
+    names = split_names(families)
+    request = _request("run", names, budget, trials, workers, executor, seed)
+    competition = ensure_set_up(out or ctx.obj, {**data, "families": names}, seed, quiet=as_json)
     return _run_and_tell(competition, request, as_json=as_json)
 
 
@@ -96,7 +96,7 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
         return code
     score = score_demo(files, result.submission)
     if as_json:
-        click.echo(json.dumps({**result.to_json(), "test_score": score}))
+        print_json({**result.to_json(), "test_score": score})
     else:
         from foldsmith.cli.tables import print_run
 
@@ -151,7 +151,7 @@ def resume(folder: Path, as_json: bool) -> int:
 def _run_and_tell(competition: "Competition", request: "SearchRequest", *, as_json: bool) -> int:
     code, result = _run(competition, request, quiet=as_json)
     if result is not None and as_json:
-        click.echo(json.dumps(result.to_json()))
+        print_json(result.to_json())
     elif result is not None:
         from foldsmith.cli.tables import print_run
 
@@ -173,7 +173,7 @@ def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as
 
     report = _search(competition, request)
     if as_json:
-        click.echo(json.dumps({"ended": report.ended, "skipped": report.skipped}))
+        print_json({"ended": report.ended, "skipped": report.skipped})
     else:
         print_done(competition, time.time() - request.started, request.budget_seconds)
         print_top(competition.problem, n=10)

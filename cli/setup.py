@@ -1,11 +1,11 @@
 """``init`` and ``folds``: what a competition is, written down and frozen."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json, data_options, seed_option
 from foldsmith.problem.errors import ContractError, InputError
 
@@ -158,5 +158,5 @@ def show(folder: Path, as_json: bool) -> int:
     problem = open_problem(folder)
     target = problem.data.target
     facts = describe(problem.plan, problem.data.y, target.task, classes=target.classes)
-    click.echo(json.dumps(facts)) if as_json else print_folds(facts)
+    print_json(facts) if as_json else print_folds(facts)
     return 0

@@ -1,12 +1,10 @@
 """``status``, ``top``, ``show``, ``stop`` and ``dashboard``: looking at a search."""
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import click
 
+from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json
 
 
@@ -19,7 +17,7 @@ def status(folder: Path, as_json: bool) -> int:
     from foldsmith.flow.status import status as read_status
 
     found = read_status(folder)
-    click.echo(json.dumps(plain(found.to_json()))) if as_json else print_status(found)
+    print_json(found.to_json()) if as_json else print_status(found)
     return 0
 
 
@@ -44,7 +42,7 @@ def top(folder: Path, n: int, failed: bool, as_csv: bool, as_json: bool) -> int:
     rows = top_rows(MemberStore(problem.folder), problem.contract, greater_is_better=better, failed=failed)[:n]
     records = [row.to_json() for row in rows]
     if as_json:
-        click.echo(json.dumps(plain(records)))
+        print_json(records)
     else:
         import pandas as pd
 
@@ -64,7 +62,7 @@ def show(folder: Path, member: str, as_json: bool) -> int:
 
     problem = open_problem(folder)
     found = MemberStore(problem.folder).get(member)
-    click.echo(json.dumps(plain(found.to_json()))) if as_json else print_member(problem, found)
+    print_json(found.to_json()) if as_json else print_member(problem, found)
     return 0
 
 
@@ -83,22 +81,12 @@ def stop(folder: Path) -> int:
 @click.pass_obj
 def dashboard(folder: Path, port: int) -> int:
     """Serve the Optuna dashboard over the study on 127.0.0.1; it only reads, so a running search is safe."""
-    from foldsmith.flow.dashboard import serve_dashboard
+    from foldsmith.flow.dashboard import make_dashboard
     from foldsmith.problem.contract import open_problem
 
     problem = open_problem(folder)
-    click.echo(f"Optuna dashboard: http://127.0.0.1:{port}   (Ctrl-C ends it)", err=True)
-    click.echo(f"from another machine: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE", err=True)
-    serve_dashboard(problem.folder.journal, port)
+    with make_dashboard(problem.folder.journal, port) as server:
+        click.echo(f"Optuna dashboard: http://127.0.0.1:{port}   (Ctrl-C ends it)", err=True)
+        click.echo(f"from another machine: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE", err=True)
+        server.serve_forever()
     return 0
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN: such numbers become null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    return value

@@ -1,6 +1,5 @@
 """The Optuna dashboard over a study that something else is writing: it reads, and refuses every change."""
 
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -49,11 +48,3 @@ def make_dashboard(journal: Path, port: int) -> WSGIServer:
         return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:
         raise InputError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from None
-
-
-def serve_dashboard(journal: Path, port: int) -> None:
-    """Serve until interrupted."""
-    with make_dashboard(journal, port) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        thread.join()

@@ -76,10 +76,13 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
     """
     request = _resolve(problem, request)
     with claim_driver(problem.folder.driver_lock, problem.folder.workers_lock):
-        write_json(problem.folder.launch, asdict(request))
-        problem.folder.driver.unlink(missing_ok=True)  # of the search before: another phase, another time left
-        if not current_path(problem).exists():
+        if not _has_submission(problem):
             write_baseline(problem)
+        write_json(
+            problem.folder.launch,
+            {"request": asdict(request), "test_fingerprint": problem.data.test_fingerprint},
+        )
+        problem.folder.driver.unlink(missing_ok=True)  # of the search before: another phase, another time left
         ensemble = RunningEnsemble(problem)
         ensemble.start()
         driver = _make_driver(problem, request, ensemble, observe)
@@ -88,6 +91,16 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         blended = ensemble.finish()
     warning = None if ensemble.error is None else f"the running ensemble failed: {ensemble.error}"
     return SearchReport(outcome.ended, outcome.skipped, blended, warning)
+
+
+def _has_submission(problem: Problem) -> bool:
+    """Whether ``current.csv`` was made for the test file as it is now."""
+    launch = problem.folder.launch
+    return (
+        current_path(problem).exists()
+        and launch.exists()
+        and read_json(launch)["test_fingerprint"] == problem.data.test_fingerprint
+    )
 
 
 def _make_driver(problem: Problem, request: SearchRequest, ensemble: RunningEnsemble, observe: Observer) -> Driver:
@@ -172,8 +185,7 @@ def last_request(problem: Problem) -> SearchRequest:
     """
     if not problem.folder.launch.exists():
         raise InputError(f"no search was started in {problem.folder.root} yet; use 'foldsmith run' or 'search'")
-    record: dict[str, Any] = read_json(problem.folder.launch)
-    record.pop("format")
+    record: dict[str, Any] = read_json(problem.folder.launch)["request"]
     request = SearchRequest(**{**record, "families": tuple(record["families"]), "started": time.time()})
     if request.budget_seconds is None:
         return request

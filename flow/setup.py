@@ -153,7 +153,7 @@ def _infer(
             sample=None if request.sample is None else _stored_path(request.sample, root),
             id=id_column,
             target=[request.target],
-            positive=request.positive,
+            positive=target.positive,
         ),
         problem=ProblemSection(task=target.task, metric=metric.name),
         split=_split(request, target.task, root),

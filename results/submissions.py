@@ -58,9 +58,17 @@ class SubmissionForm:
             raise InputError("the predictions hold values that are not finite; no submission was written")
         if decision is not None:
             return {self.target.name: self.target.labels(decision.apply(predictions))}
+        if predictions.shape[1] == 1 and len(self.target.classes) == 2 and self._wants_both_classes():
+            return dict(zip(self.target.classes, (1 - predictions[:, 0], predictions[:, 0]), strict=True))
         if predictions.shape[1] == 1:
             return {self.target.name: predictions[:, 0]}
         return {name: predictions[:, code] for code, name in enumerate(self.target.classes)}
+
+    def _wants_both_classes(self) -> bool:
+        """Whether the sample has a column for each of the two classes."""
+        header = [] if self.sample is None else [name for name in self.sample.columns if name != self.id_column]
+        classes = set(self.target.classes)
+        return set(header) == classes or bool(_prefix_length(header, classes))
 
     def _like_sample(self, columns: dict[str, NDArray[Any]], sample: pd.DataFrame) -> pd.DataFrame:
         header = list(sample.columns)

@@ -201,6 +201,8 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
     for fold, store in enumerate(stores):
         oof[problem.plan.split(job.repeat, fold)[1]] = store.valid()
     scores = score_oof(problem.judge, oof, job.repeat)
+    if not np.isfinite(scores.value):
+        raise FloatingPointError(f"{problem.metric.name} is undefined for these predictions")
     member = members.get(job.member)
     records = [store.fitted() for store in stores]
     details = {**member.details, "rounds": rounds, "fold_facts": [record["facts"] for record in records]}

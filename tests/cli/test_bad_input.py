@@ -89,7 +89,6 @@ def test_wrong_options(refused: Refused, run_words: list[object], words: list[st
     refused(*run_words, *words, message=message)
 
 
-@pytest.mark.xfail(strict=True, reason="run sets the folder up before it looks at --families")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -341,11 +340,7 @@ def competition(foldsmith: Foldsmith, options: Sequence[object], tmp_path: Path)
         (["search", "lightgmb", "--trials", "1"], r"unknown family 'lightgmb'; did you mean 'lightgbm'"),
         (["search", "--trials", "0"], r"Invalid value for '--trials'"),
         (["resume"], r"no search was started in .* yet; use 'foldsmith run' or 'search'"),
-        pytest.param(
-            ["dashboard"],
-            r"there is no study in .* yet; start a search first",
-            marks=pytest.mark.xfail(strict=True, reason="dashboard prints its address before it has a server"),
-        ),
+        (["dashboard"], r"there is no study in .* yet; start a search first"),
         (["top", "-n", "0"], r"Invalid value for '-n'"),
         (["stop"], r"no search is running in "),
     ],

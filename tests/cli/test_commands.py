@@ -16,7 +16,7 @@ SMALL = ("--trials", 1, "--folds", 2, "--executor", "inline")
 
 def launched(folder: Path) -> dict[str, Any]:
     """The resolved options of the last search."""
-    record: dict[str, Any] = json.loads((folder / ".foldsmith" / "launch.json").read_text())
+    record: dict[str, Any] = json.loads((folder / ".foldsmith" / "launch.json").read_text())["request"]
     return record
 
 

@@ -56,7 +56,7 @@ def test_a_second_init(refused: Refused, searched: Path, searched_once: Path) ->
         (["--split-seed", "1"], r"is set up with --split-seed 42, not --split-seed 1"),
         (["--scheme", "plain"], r"is set up with --scheme stratified, not --scheme plain"),
         (["--task", "regression"], r"is set up with --task binary, not --task regression"),
-        (["--positive", "0"], r"is set up without --positive 0"),
+        (["--positive", "0"], r"is set up with --positive 1, not --positive 0"),
         (["--group", "colour"], r"is set up without --group colour"),
         (["--time", "size"], r"is set up without --time size"),
         (["--gap", "7d"], r"is set up without --gap 7d"),

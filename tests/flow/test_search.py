@@ -1,0 +1,218 @@
+"""A search from the first lock to the last member: options, order of events, signals."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from foldsmith.flow import search as flow
+from foldsmith.flow.search import SHORT_BUDGET_SECONDS, SearchRequest, last_request, make_executor, search
+from foldsmith.flow.status import status
+from foldsmith.flow.submission import current_path
+from foldsmith.problem.contract import Problem
+from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.files import read_json
+from foldsmith.results.members import MemberStore
+from foldsmith.search.executors.inline import InlineExecutor
+from foldsmith.search.locks import FolderLock, lock_owner
+from foldsmith.search.snapshot import Snapshot
+
+MakeProblem = Callable[..., Problem]
+
+
+def asked(*families: str, n_trials: int | None = 1, **others: Any) -> SearchRequest:
+    """A request for an inline search."""
+    return SearchRequest(families, n_trials, executor=others.pop("executor", "inline"), **others)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"families": ("lihtgbm",)}, "unknown family 'lihtgbm'; did you mean 'lightgbm'"),
+        ({"n_trials": 0}, "--trials 0 is not positive; ask for at least 1"),
+        ({"n_trials": None}, "needs an end; give --trials or --time-budget"),
+        ({"executor": "locale"}, "unknown executor 'locale'; did you mean 'local'"),
+        ({"model_seed": -1}, "seed -1 is negative; give 0 or more"),
+        ({"sampler_seed": -2}, "seed -2 is negative; give 0 or more"),
+        ({"families": ("mine:Own",)}, "there is no file .*mine.py"),
+    ],
+)
+def test_senseless_requests(make_problem: MakeProblem, wrong: dict[str, Any], message: str) -> None:
+    problem = make_problem()
+    with pytest.raises(InputError, match=message):
+        search(problem, replace(asked("linear"), **wrong))
+    assert not problem.folder.launch.exists()
+
+
+def test_a_family_named_twice_is_one_family(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    assert search(problem, asked("linear", "linear", n_trials=2)).ended == "done"
+    assert len(MemberStore(problem.folder).all()) == 2
+
+
+def test_flags_go_before_the_config(make_problem: MakeProblem) -> None:
+    problem = make_problem(families=["linear"], model_seed=7)
+    search(problem, SearchRequest((), 1, executor="inline", sampler_seed=5))
+    launched = read_json(problem.folder.launch)["request"]
+    assert launched["families"] == ["linear"]
+    assert (launched["model_seed"], launched["sampler_seed"], launched["executor"]) == (7, 5, "inline")
+    assert launched["workers"] == len(os.sched_getaffinity(0))
+    assert abs(launched["started"] - time.time()) < 60
+    (member,) = MemberStore(problem.folder).all()
+    assert member.seeds == {"model": 7, "sampler": 5}
+
+
+@pytest.mark.parametrize(
+    ("executor", "budget", "expected"),
+    [
+        ("auto", None, "ray"),
+        ("auto", SHORT_BUDGET_SECONDS, "ray"),
+        ("auto", SHORT_BUDGET_SECONDS - 1, "local"),
+        ("ray", 10.0, "ray"),
+        ("local", None, "local"),
+        ("inline", None, "inline"),
+    ],
+)
+def test_executors_by_name_and_budget(
+    make_problem: MakeProblem, executor: Any, budget: float | None, expected: str
+) -> None:
+    made = make_executor(make_problem(), SearchRequest(budget_seconds=budget, workers=3, executor=executor))
+    assert (made.name, made.n_slots) == (expected, 1 if expected == "inline" else 3)
+
+
+def test_a_search_leaves_members_an_ensemble_and_a_submission(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    seen: list[Snapshot] = []
+    report = search(problem, asked("linear", "knn", n_trials=3), seen.append)
+    assert (report.ended, report.skipped, report.warning) == ("done", {}, None)
+    assert report.blended is not None
+    assert set(report.blended.members) == {"lin-0001", "lin-0002", "knn-0001"}
+    assert sum(report.blended.result.weights.values()) == pytest.approx(1)
+    assert len(current_path(problem).read_text().splitlines()) == 13
+    assert all(shot.elapsed_seconds >= 0 for shot in seen)
+    assert seen[-1].phase == "blending"
+
+
+def test_there_is_a_submission_before_the_first_trial(
+    make_problem: MakeProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem()
+    phases = []
+
+    class Looking(InlineExecutor):
+        def start(self) -> None:
+            assert current_path(problem).exists()
+            phases.append(status(problem.folder.root).phase)
+
+    monkeypatch.setattr(flow, "make_executor", lambda problem, request: Looking(problem.folder.root))
+    search(problem, asked("linear", n_trials=1))
+    search(problem, asked("linear", n_trials=2))
+    assert phases == ["starting", "starting"]  # not what the search before has left
+
+
+def test_another_driver_is_refused(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    with FolderLock(problem.folder.driver_lock), pytest.raises(ContractError, match=f"process {os.getpid()}"):
+        search(problem, asked("linear"))
+    assert not problem.folder.launch.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int) -> None:
+    problem = make_problem()
+    before = signal.getsignal(number)
+
+    def once(snapshot: Snapshot) -> None:
+        if snapshot.n_complete == 1 and snapshot.slots and not problem.folder.driver.with_name("sent").exists():
+            problem.folder.driver.with_name("sent").touch()
+            os.kill(os.getpid(), number)
+
+    report = search(problem, asked("linear", n_trials=5), once)
+    assert report.ended == "interrupted"
+    assert report.blended is not None
+    assert signal.getsignal(number) is before
+    found = MemberStore(problem.folder)
+    assert [member.state for member in found.all()] == ["complete", "running"]
+    assert found.fold("lin-0002", 0, 0).state() == "done"
+    assert status(problem.folder.root).phase == "interrupted"
+    assert search(problem, asked("linear", n_trials=5)).ended == "done"
+    assert [member.state for member in found.all()] == ["complete"] * 5
+
+
+def test_a_second_signal_ends_at_once(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice(snapshot: Snapshot) -> None:
+        if snapshot.slots:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(problem, asked("linear", n_trials=5), twice)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [member.state for member in MemberStore(problem.folder).all()] == ["failed"]  # closed, not counted
+    assert lock_owner(problem.folder.driver_lock) is None
+    assert search(problem, asked("linear", n_trials=2)).ended == "done"
+
+
+def test_a_search_in_a_thread_sets_no_handlers(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+    work = threading.Thread(
+        target=search, args=(problem, asked("linear"), lambda shot: seen.append(signal.getsignal(signal.SIGINT)))
+    )
+    work.start()
+    work.join()
+    assert set(seen) == {before}
+    assert [member.state for member in MemberStore(problem.folder).all()] == ["complete"]
+
+
+class TestLastRequest:
+    """What ``resume`` asks for."""
+
+    def test_nothing_was_started(self, make_problem: MakeProblem) -> None:
+        with pytest.raises(InputError, match="no search was started in .* yet; use 'foldsmith run' or 'search'"):
+            last_request(make_problem())
+
+    def test_the_same_families_trials_and_seeds(self, make_problem: MakeProblem) -> None:
+        problem = make_problem()
+        search(problem, asked("linear", n_trials=2, model_seed=3, sampler_seed=4, workers=2))
+        again = last_request(problem)
+        assert replace(again, started=0.0) == SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search")
+        assert abs(again.started - time.time()) < 60
+
+    def test_the_time_that_was_left(self, make_problem: MakeProblem) -> None:
+        problem = make_problem()
+        began = time.time()
+        search(problem, asked("linear", n_trials=1, budget_seconds=1000.0, started=began - 300))
+        left = last_request(problem).budget_seconds
+        assert left is not None
+        assert 600 < left < 700 - 1.5  # the reserve for the ensemble is used up, too
+
+    def test_a_driver_that_died_while_starting_used_no_time(self, make_problem: MakeProblem) -> None:
+        """The heartbeat of the search before says nothing about this one."""
+        problem = make_problem()
+        search(problem, asked("linear", n_trials=1, budget_seconds=1000.0, started=time.time() - 990))
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow, "make_executor", die)
+            with pytest.raises(KeyboardInterrupt):
+                search(problem, asked("linear", n_trials=None, budget_seconds=500.0))
+        assert last_request(problem).budget_seconds == 500.0
+        assert status(problem.folder.root).phase == "interrupted"
+
+    def test_no_time_was_left(self, make_problem: MakeProblem) -> None:
+        problem = make_problem()
+        search(problem, asked("linear", n_trials=None, budget_seconds=1.0, started=time.time() - 1))
+        with pytest.raises(InputError, match="used its whole time; go on with 'foldsmith run --time-budget 10m'"):
+            last_request(problem)
