@@ -24,6 +24,11 @@ def magnitude(losses: Array) -> float:
     return float(np.abs(losses[np.isfinite(losses)]).max(initial=0.0))
 
 
+StepLoss = Callable[[Array], Callable[[Array], float]]
+
+RULE_ROWS = 5000
+
+
 class Kernel(Protocol):
     """State of one greedy selection."""
 
@@ -184,20 +189,20 @@ class BinnedAucKernel:
 class MetricKernel:
     """Any metric: a smooth loss screens the candidates, the metric itself decides among the best few.
 
-    Label metrics move in steps and are costly to evaluate, for their decision rule is fitted anew for each
-    candidate; the smooth loss also breaks their ties.
+    Label metrics move in steps and are costly to evaluate; the smooth loss also breaks their ties.
 
     Args:
         screen: a kernel of a smooth loss over the same members.
-        metric_loss: of a blended prediction ``(n_rows, n_outputs)``.
+        step_loss: of the blend that the screen likes best, ``(n_rows, n_outputs)``, gives the loss of a blend that the
+            candidates of this step are compared by.
         columns: ``(n_members, n_rows, n_outputs)``.
     """
 
     N_EXACT = 5
 
-    def __init__(self, screen: Kernel, metric_loss: Callable[[Array], float], columns: Array) -> None:
+    def __init__(self, screen: Kernel, step_loss: StepLoss, columns: Array) -> None:
         self._screen = screen
-        self._metric_loss = metric_loss
+        self._step_loss = step_loss
         self._columns = columns
         self._sum = np.zeros(columns.shape[1:])
         self._size = 0
@@ -206,7 +211,10 @@ class MetricKernel:
         """Losses of the screened few, infinite for the others; ties are set apart by the screen's order."""
         smooth = self._screen.losses()
         few = np.argsort(smooth, kind="stable")[: self.N_EXACT]
-        exact = np.array([self._metric_loss((self._columns[m] + self._sum) / (self._size + 1)) for m in few])
+        blends = ((self._columns[member] + self._sum) / (self._size + 1) for member in few)
+        favourite = next(blends)
+        loss = self._step_loss(favourite)
+        exact = np.array([loss(favourite), *map(loss, blends)])
         losses = np.full(len(smooth), np.inf)
         losses[few] = exact + 2 * TIE * magnitude(exact) * np.arange(len(few))
         return losses
@@ -239,7 +247,7 @@ def make_kernel(task: BlendTask, stack: Array, rows: NDArray[np.int64]) -> Kerne
     if name == "auc":
         kind = AucKernel if len(rows) <= AucKernel.MOST_ROWS else BinnedAucKernel
         return kind(stack[:, :, 0], y == 1, task.fold_of_row[rows])
-    return MetricKernel(_smooth(judge, stack, y), _metric_loss(judge, rows), stack)
+    return MetricKernel(_smooth(judge, stack, y), _step_loss(judge, rows), stack)
 
 
 def _smooth(judge: Judge, stack: Array, y: NDArray[Any]) -> Kernel:
@@ -249,18 +257,32 @@ def _smooth(judge: Judge, stack: Array, y: NDArray[Any]) -> Kernel:
     return SeparableKernel(_true_class(stack, y), _minus_log)
 
 
-def _metric_loss(judge: Judge, rows: NDArray[np.int64]) -> Callable[[Array], float]:
+def _step_loss(judge: Judge, rows: NDArray[np.int64]) -> StepLoss:
+    """The metric as a loss; labels are decided by the best rule for each blend.
+
+    Class multipliers are found by a search that is far dearer than a score, so all candidates of a step share those
+    of the screen's favourite, found on at most ``RULE_ROWS`` of the rows.
+    """
     sign = -1.0 if judge.metric.greater_is_better else 1.0
     y = judge.y[rows]
+    local = Judge(judge.metric, judge.task, judge.n_classes, y, judge.plan)
+    everything = np.arange(len(rows))
 
-    def loss(blended: Array) -> float:
-        if not judge.needs_labels:
-            return sign * judge.metric.score(y, blended)
-        everything = np.arange(len(rows))
-        local = Judge(judge.metric, judge.task, judge.n_classes, y, judge.plan)
-        return sign * judge.metric.score(y, local.decide(everything, blended).apply(blended))
+    def plain(values: NDArray[Any]) -> float:
+        return sign * judge.metric.score(y, values)
 
-    return loss
+    def own_rule(blended: Array) -> float:
+        return plain(local.decide(everything, blended).apply(blended))
+
+    def shared_rule(favourite: Array) -> Callable[[Array], float]:
+        rule = local.decide(everything[:: -(-len(rows) // RULE_ROWS)], favourite)
+        return lambda blended: plain(rule.apply(blended))
+
+    if not judge.needs_labels:
+        return lambda favourite: plain
+    if judge.metric.decision_for(judge.task) == "multipliers":
+        return shared_rule
+    return lambda favourite: own_rule
 
 
 def _true_class(stack: Array, y: NDArray[Any]) -> Array:

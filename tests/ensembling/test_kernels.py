@@ -191,18 +191,23 @@ def test_a_metric_without_structure_is_exact_among_the_screened(
     kernel = make_kernel(task, stack, task.rows)
     assert isinstance(kernel, MetricKernel)
 
-    def plain(blended: Stack) -> float:
+    everything = np.arange(len(judge.y))
+    shares_rule = judge.metric.decision_for(judge.task) == "multipliers"
+
+    def plain(blended: Stack, favourite: Stack) -> float:
         if not judge.needs_labels:
             return -judge.metric.score(judge.y, blended)
-        everything = np.arange(len(judge.y))
-        return -judge.metric.score(judge.y, judge.decide(everything, blended).apply(blended))
+        rule = judge.decide(everything, favourite if shares_rule else blended)
+        return -judge.metric.score(judge.y, rule.apply(blended))
 
     for member in (1, 3):
         losses = kernel.losses()
         screened = np.flatnonzero(np.isfinite(losses))
         assert len(screened) == MetricKernel.N_EXACT
         chosen: list[int] = [] if member == 1 else [1]
-        expected = [plain(stack[[*chosen, int(candidate)]].mean(axis=0)) for candidate in screened]
+        blends = {int(candidate): stack[[*chosen, int(candidate)]].mean(axis=0) for candidate in screened}
+        favourite = blends[int(np.argmin(kernel._screen.losses()))]
+        expected = [plain(blended, favourite) for blended in blends.values()]
         np.testing.assert_allclose(losses[screened], expected, atol=1e-8)
         kernel.add(member)
 
