@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.markup import escape
+from rich.padding import Padding
 from rich.text import Text
 
 from foldsmith.cli.stray import StrayOutput
 from foldsmith.cli.tables import digits_for, number, score
 from foldsmith.flow.durations import show_duration
+from foldsmith.search.snapshot import Snapshot, thinned
 
 if TYPE_CHECKING:
     from foldsmith.problem.contract import Problem
-    from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot
+    from foldsmith.search.snapshot import FamilyView, SlotView
 
 BARS = "▁▂▃▄▅▆▇"
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -82,8 +83,6 @@ class Progress:
         self._said = 0
 
     def __enter__(self) -> "Progress":
-        from foldsmith.search.snapshot import Snapshot
-
         if self._console is None:
             self._stray.__enter__()
             self._console = _ScreenConsole(file=self._stray.screen, highlight=False)
@@ -111,17 +110,24 @@ class Progress:
             self._live.stop()
         self._stray.__exit__(kind, error, trace)
 
-    def show(self, snapshot: "Snapshot") -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Take a snapshot, to be drawn at the next refresh, or write a line now and then; takes microseconds."""
-        if len(snapshot.messages) > self._said:
-            assert self._console is not None
-            for message in snapshot.messages[self._said :]:
-                self._console.print(f"  {escape(_shorten(message))}", style="yellow", soft_wrap=self._live is None)
-            self._said = len(snapshot.messages)
+        for message in snapshot.messages[self._said :]:
+            self._say(_shorten(message))
+        self._said = len(snapshot.messages)
         if self._display is not None:
             self._display.take(snapshot)
         if self._log is not None:
             self._log.take(snapshot)
+
+    def _say(self, message: str) -> None:
+        """Above the picture, wrapped and indented; in a log, one line."""
+        assert self._console is not None
+        text = Text(message, style="yellow")
+        if self._live is not None:
+            self._console.print(Padding(text, (0, 0, 0, 2), expand=False))
+        else:
+            self._console.print(Text("  ").append_text(text), soft_wrap=True)
 
 
 class _ScreenConsole(Console):
@@ -157,7 +163,7 @@ class LineLog:
         self._phase = ""
         self._best: float | None = None
 
-    def take(self, snapshot: "Snapshot") -> None:
+    def take(self, snapshot: Snapshot) -> None:
         """Write what is new."""
         best = best_family(snapshot.families, greater_is_better=self._scene.greater_is_better)
         if best is not None and best.best != self._best:
@@ -177,12 +183,12 @@ class LineLog:
 class Display:
     """The last snapshot as a picture that fits the console it is drawn on; its clock runs on between snapshots."""
 
-    def __init__(self, scene: Scene, first: "Snapshot") -> None:
+    def __init__(self, scene: Scene, first: Snapshot) -> None:
         self._scene = scene
         self._taken = (first, time.monotonic())
         self._ensemble: deque[tuple[float, float]] = deque()
 
-    def take(self, snapshot: "Snapshot") -> None:
+    def take(self, snapshot: Snapshot) -> None:
         """Remember a snapshot for the next refresh."""
         self._taken = (snapshot, time.monotonic())
         if snapshot.ensemble is not None and (not self._ensemble or self._ensemble[-1][1] != snapshot.ensemble[0]):
@@ -211,7 +217,7 @@ class Display:
 
 
 def draw(
-    snapshot: "Snapshot",
+    snapshot: Snapshot,
     scene: Scene,
     *,
     width: int,
@@ -236,7 +242,7 @@ def draw(
     return lines
 
 
-def headline(snapshot: "Snapshot", age_seconds: float, width: int) -> list[Text]:
+def headline(snapshot: Snapshot, age_seconds: float, width: int) -> list[Text]:
     """Clock, phase, trials and the ensemble's score; continued on further lines where the width is too small."""
     spinner = SPINNER[int(8 * (snapshot.elapsed_seconds + age_seconds)) % len(SPINNER)]
     parts = [Text(f"{spinner} {_clock(snapshot, age_seconds)}", style="bold")]
@@ -261,7 +267,7 @@ def _flow(parts: Sequence[Text], width: int, indent: str = "") -> list[Text]:
     return lines
 
 
-def _clock(snapshot: "Snapshot", age_seconds: float = 0.0) -> str:
+def _clock(snapshot: Snapshot, age_seconds: float = 0.0) -> str:
     """``4:12 of 10:00``; with a number of trials to do, when they are expected to be done."""
     clock = show_duration(snapshot.elapsed_seconds + age_seconds)
     if snapshot.budget_seconds is not None:
@@ -271,7 +277,7 @@ def _clock(snapshot: "Snapshot", age_seconds: float = 0.0) -> str:
     return clock
 
 
-def _counts(snapshot: "Snapshot") -> Text:
+def _counts(snapshot: Snapshot) -> Text:
     n_trials = snapshot.n_complete + snapshot.n_running + snapshot.n_failed + snapshot.n_pruned
     wanted = snapshot.n_trials_wanted
     is_short = wanted is not None and n_trials < wanted  # other families and earlier calls may have done more
@@ -285,7 +291,7 @@ def _counts(snapshot: "Snapshot") -> Text:
     return text
 
 
-def _ensemble(snapshot: "Snapshot") -> str:
+def _ensemble(snapshot: Snapshot) -> str:
     return "" if snapshot.ensemble is None else f"ensemble {score(*snapshot.ensemble)} (nested)"
 
 
@@ -293,7 +299,7 @@ def _plural(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def _footer(snapshot: "Snapshot", scene: Scene, trend: float | None, width: int) -> list[Text]:
+def _footer(snapshot: Snapshot, scene: Scene, trend: float | None, width: int) -> list[Text]:
     """Where the submission lies, and whether waiting still pays."""
     label = "submission on disk: "
     path = scene.submission
@@ -322,7 +328,7 @@ def _ranked(families: Sequence["FamilyView"], greater_is_better: bool) -> list["
     return sorted(took_part, key=lambda view: math.inf if view.best is None else sign * view.best)
 
 
-def _body(snapshot: "Snapshot", scene: Scene, age_seconds: float, width: int, room: int) -> list[Text]:
+def _body(snapshot: Snapshot, scene: Scene, age_seconds: float, width: int, room: int) -> list[Text]:
     """Families beside busy workers; below each other where even short graphs do not fit beside each other."""
     left = _family_lines(snapshot, scene, MAX_SPARK)
     right = _worker_lines(snapshot, scene, age_seconds, MAX_BAR)
@@ -338,7 +344,7 @@ def _body(snapshot: "Snapshot", scene: Scene, age_seconds: float, width: int, ro
     return _side_by_side(_cut(left, room), _cut(right, room), _width(left) + GAP)
 
 
-def _family_lines(snapshot: "Snapshot", scene: Scene, spark_width: int) -> list[Text]:
+def _family_lines(snapshot: Snapshot, scene: Scene, spark_width: int) -> list[Text]:
     """``lightgbm  0.8361 ±0.0102  ▁▃▅▅▆▇  12 trials``: those that took part, best first; the best one is green."""
     families = _ranked(snapshot.families, scene.greater_is_better)
     digits = digits_for(families[0].best if families else None)
@@ -360,12 +366,12 @@ def _family_lines(snapshot: "Snapshot", scene: Scene, spark_width: int) -> list[
     return [Text("  ").append_text(line) for line in _grid(rows, right=(1, 3))]
 
 
-def _waiting(snapshot: "Snapshot") -> list[Text]:
+def _waiting(snapshot: Snapshot) -> list[Text]:
     names = [view.name for view in snapshot.families if not view.n_trials and view.best is None]
     return [Text(f"  waiting: {', '.join(names)}", style="dim")] if names else []
 
 
-def _worker_lines(snapshot: "Snapshot", scene: Scene, age_seconds: float, bar_width: int) -> list[Text]:
+def _worker_lines(snapshot: Snapshot, scene: Scene, age_seconds: float, bar_width: int) -> list[Text]:
     """``cpu0  xgb-0007  fold 3/5  ▇▇▇▇▇▇▁▁▁▁  11 s``: one line per busy worker."""
     rows = []
     for slot in snapshot.slots:
@@ -422,8 +428,8 @@ def _side_by_side(left: Sequence[Text], right: Sequence[Text], start: int) -> li
 
 def spark(view: "FamilyView", *, greater_is_better: bool, width: int = MAX_SPARK) -> str:
     """The best-so-far history as at most ``width`` bars; higher is always better."""
-    values = [value if greater_is_better else -value for value in view.history if math.isfinite(value)]
-    values = values[max(0, len(values) - width) :]
+    signed = [value if greater_is_better else -value for value in view.history if math.isfinite(value)]
+    values = thinned(signed, width)
     if not values:
         return ""
     low, high = min(values), max(values)

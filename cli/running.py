@@ -88,7 +88,7 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
     request = _request("run", (), time_budget, None, workers, None, None)
     files = make_demo(out / "data", name)
     if not as_json:
-        click.echo(f"demo: {name}, {DEMO_SETS[name].about}; 30 % of the rows are kept aside as the test", err=True)
+        click.echo(f"{DEMO_SETS[name].about}; 30 % of the rows are the held-out test\n", err=True)
     data = {"train": files.train, "test": files.test, "sample": files.sample, "target": files.target}
     competition = ensure_set_up(out / name, {**data, "id_column": "id", "metric": files.metric}, None, quiet=as_json)
     code, result = _run(competition, request, quiet=as_json)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from foldsmith.results.top import TopRow
 
 LABEL_WIDTH = 13
+NO_BREAK = "\N{NO-BREAK SPACE}"
 MAX_NAMES = 3
-MAX_WEIGHTS = 6
+MAX_WEIGHTS = 4
 MAX_ERROR = 300
 
 # Columns of ``top`` that a narrow terminal goes without, the first to go first.
@@ -89,13 +90,15 @@ def _plain_table(*headers: str) -> Table:
 
 
 def _fact(out: Console, label: str, text: str, style: str = "") -> None:
-    """``  label       text``, continued below the text; words, paths among them, are never broken."""
+    """``  label       text``, continued below the text; neither words (paths among them) nor ``a · b`` items break."""
     start = f"  {label:<{LABEL_WIDTH}}"
-    lines = textwrap.wrap(
-        text, max(20, out.width - len(start)), break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
-    for place, line in enumerate(lines or [""]):
-        out.print(Text(start if place == 0 else " " * len(start)).append(line, style=style), soft_wrap=True)
+    items = text.split(" · ")
+    kept = " · ".join(item.replace(" ", NO_BREAK) for item in items) if len(items) > 1 else text
+    width = max(20, out.width - len(start))
+    lines = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False) or [""]
+    for place, line in enumerate(lines):
+        first = Text(start if place == 0 else " " * len(start))
+        out.print(first.append(line.replace(NO_BREAK, " "), style=style), soft_wrap=True)
 
 
 def print_setup(setup: "Setup", problem: "Problem | None") -> None:
@@ -279,7 +282,10 @@ def print_status(status: "Status") -> None:
         running += f" of {show_duration(budget)}" if budget is not None else ""
     out.print(Text(f"{status.folder} · {status.metric} · {running}"), soft_wrap=True)
     _fact(out, "folds", status.folds)
-    states = " · ".join(f"{count} {state}" for state, count in sorted(status.states.items()))
+    unfinished = "running" if status.driver is not None else "unfinished"
+    states = " · ".join(
+        f"{count} {unfinished if state == 'running' else state}" for state, count in sorted(status.states.items())
+    )
     _fact(out, "trials", states or "none yet")
     for slot in snapshot["slots"] if snapshot is not None else ():
         _fact(out, f"cpu{slot['slot']}", f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
@@ -333,7 +339,8 @@ def print_run(
     problem = competition.problem
     sample = problem.config.data.sample
     like = f", ids and header as in {Path(sample).name}" if sample else ""
-    _fact(out, "submission", f"{result.submission}   ({problem.data.test.n_rows:,} rows{like})")
+    _fact(out, "submission", str(result.submission))
+    _fact(out, "", f"{problem.data.test.n_rows:,} rows{like}")
     if held_out:
         _fact(out, "held-out", held_out)
     _print_next(

@@ -1,5 +1,6 @@
 """``status``, ``top``, ``show``, ``stop`` and ``dashboard``: looking at a search."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -88,5 +89,6 @@ def dashboard(folder: Path, port: int) -> int:
     with make_dashboard(problem.folder.journal, port) as server:
         click.echo(f"Optuna dashboard: http://127.0.0.1:{port}   (Ctrl-C ends it)", err=True)
         click.echo(f"from another machine: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE", err=True)
-        server.serve_forever()
+        with suppress(KeyboardInterrupt):  # the way to end it
+            server.serve_forever()
     return 0

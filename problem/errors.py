@@ -10,6 +10,8 @@
 import difflib
 from collections.abc import Iterable
 
+MAX_KNOWN = 30
+
 
 class FoldsmithError(Exception):
     """Root of all errors raised on purpose; ``exit_code`` is what the command line ends with."""
@@ -37,7 +39,10 @@ class UnknownNameError(InputError, KeyError):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         nearest = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-        super().__init__(f"unknown {what} {name!r}; {nearest}known: {', '.join(names)}{'; ' + hint if hint else ''}")
+        known_names = ", ".join(names[:MAX_KNOWN])
+        if len(names) > MAX_KNOWN:
+            known_names += f", … ({len(names):,} in all)"
+        super().__init__(f"unknown {what} {name!r}; {nearest}known: {known_names}{'; ' + hint if hint else ''}")
         self.name = name
 
     def __str__(self) -> str:  # KeyError would print the repr

@@ -1,7 +1,10 @@
 """What people and other processes see of a running search."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+MAX_HISTORY = 24
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class SlotView:
 
 @dataclass(frozen=True)
 class FamilyView:
-    """A family so far: trials that count, the best score with its standard error, best-so-far history."""
+    """A family so far: trials that count, the best score with its standard error, best-so-far history, thinned."""
 
     name: str
     n_trials: int
@@ -56,3 +59,15 @@ class Snapshot:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def thinned(values: Sequence[float], most: int = MAX_HISTORY) -> tuple[float, ...]:
+    """At most ``most`` values, evenly from the first to the last.
+
+    >>> thinned([1, 2, 3, 4, 5], 3)
+    (1, 3, 5)
+    """
+    if len(values) <= most:
+        return tuple(values)
+    step = (len(values) - 1) / max(1, most - 1)
+    return tuple(values[round(place * step)] for place in range(most))

@@ -12,7 +12,7 @@ from foldsmith.problem.metrics import Metric
 from foldsmith.results.members import Member
 from foldsmith.search.jobs import Job
 from foldsmith.search.pace import Clock, Pace
-from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot
+from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot, thinned
 from foldsmith.search.studies import FamilyStudy, counts
 
 
@@ -78,7 +78,7 @@ def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:
         history.append(best.value)
     if best is None:
         return FamilyView(name, n_trials)
-    return FamilyView(name, n_trials, best.value, best.sem, tuple(history[-24:]))
+    return FamilyView(name, n_trials, best.value, best.sem, thinned(history))
 
 
 def n_ended(studies: Mapping[str, FamilyStudy], families: Sequence[str]) -> int:

@@ -77,11 +77,12 @@ def frame_at(frames: list[str], seconds: float) -> str:
 
 
 def save_svg(path: Path, command: str, output: str) -> None:
-    """A terminal window with the command and what it wrote."""
+    """A terminal window with the command, if given, and what it wrote."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(Text("$ ", style="dim").append(command, style="bold not dim"))
+    if command:
+        console.print(Text("$ ", style="dim").append(command, style="bold not dim"))
     for line in output.strip("\n").split("\n"):
-        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop", crop=True)
+        console.print(Text.from_ansi(line), overflow="fold")
     svg = console.export_svg(title="foldsmith", unique_id=f"foldsmith-{path.stem}")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched from elsewhere
     svg = svg.replace("font-family: Fira Code, monospace", "font-family: Fira Code, DejaVu Sans Mono, Menlo, monospace")
@@ -107,7 +108,7 @@ def save_dashboard(path: Path, competition: Path, family: str) -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-sync"]
             )
-            page = browser.new_page(viewport={"width": 1280, "height": 1180})
+            page = browser.new_page(viewport={"width": 1280, "height": 1220})
             page.goto(f"{url}/dashboard/studies/{study}")
             page.wait_for_selector("text=Hyperparameter Importance")
             page.wait_for_selector(".js-plotly-plot .barlayer .point")
@@ -144,8 +145,8 @@ def main() -> None:
         written = record(command, Path(folder))
         start, *frames, result = [part for part in BACK.split(written) if part.strip()]
         middle = frame_at(frames, 0.7 * parse_duration(options.time_budget))
-        save_svg(options.out / "run.svg", shlex.join(command), f"{start}\n{middle}")
-        save_svg(options.out / "result.svg", shlex.join(command), result)
+        save_svg(options.out / "run.svg", shlex.join(command), f"{start.rstrip()}\n\n{middle}")
+        save_svg(options.out / "result.svg", "", result)
         save_dashboard(options.out / "dashboard.png", Path(folder) / "demo" / "breast_cancer", options.family)
 
 

@@ -123,7 +123,7 @@ def write(path: Path, data: bytes | str) -> None:
         (bytes(range(256)) * 40, r"is not a text file \(it has zero bytes\)"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(1, 32)) * 20, r"(is neither UTF-8 nor latin-1 text|; columns: \?PNG)"),
         (b"PAR1" + b"\x15" * 100, r"is a parquet file; rename it to end in \.parquet"),
-        (gzip.compress(b"id,y\n1,2\n"), r"is compressed with gzip; rename it to end in \.csv\.gz"),
+        (gzip.compress(b"id,y\n1,2\n", mtime=0), r"is compressed with gzip; rename it to end in \.csv\.gz"),
         ("id,y\n1,2\n".encode("utf-16"), r"is in UTF-16; save it as UTF-8"),
         (b"id;size;weight;colour;y\n1;2;3;4;5\n", r"has one column 'id;size;weight;colour;y'; save it with commas"),
         (b"id,size,size,colour,y\n1,2,3,4,0\n", r"has 'size' more than once in its header"),
@@ -144,7 +144,7 @@ def test_a_harmed_parquet_file(refused: Refused, run_words: list[object], tmp_pa
 
 
 def test_a_torn_gzip_file(refused: Refused, run_words: list[object], tmp_path: Path) -> None:
-    write(tmp_path / "train.csv.gz", gzip.compress(b"id,size,weight,colour,y\n" * 1000)[:-20])
+    write(tmp_path / "train.csv.gz", gzip.compress(b"id,size,weight,colour,y\n" * 1000, mtime=0)[:-20])
     refused(*run_words, "--train", tmp_path / "train.csv.gz", message=r"train\.csv\.gz cannot be read as csv: ")
 
 

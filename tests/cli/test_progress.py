@@ -119,7 +119,8 @@ def test_sparks_rise_when_the_score_gets_better() -> None:
     assert spark(FamilyView("knn", 3, history=(float("nan"), 0.1, 0.2)), greater_is_better=True) == "▁▇"
     assert spark(FamilyView("knn", 0), greater_is_better=True) == ""
     many = FamilyView("knn", 40, history=tuple(range(40)))
-    assert len(spark(many, greater_is_better=True, width=7)) == 7
+    assert spark(many, greater_is_better=True, width=7) == "▁▂▃▄▅▆▇"
+    assert spark(many, greater_is_better=True, width=0) == ""
 
 
 def test_bars_show_how_much_of_the_usual_time_has_passed() -> None:

@@ -81,6 +81,7 @@ def test_it_shows_what_a_writer_appends(journal: Path, address: str) -> None:
     give_up = time.monotonic() + 30
     while n_trials(address) == 2:  # it keeps trials for some seconds
         assert time.monotonic() < give_up
+        time.sleep(0.1)
     assert n_trials(address) == 5
 
 

@@ -28,9 +28,9 @@ def test_first_of_equal_rounds() -> None:
 
 
 def test_a_short_curve_goes_on_at_its_last_value() -> None:
-    short, long, own = np.array([5.0, 1.0]), np.array([5.0, 5.0, 2.0, 3.0]), np.zeros(4)
-    # padded with 1: means 5, 3, 1.5, 2
-    assert chosen_round([short, long, own], 2, greater_is_better=False) == 3
+    short, long, own = np.array([5.0, 4.0]), np.array([1.0, 1.5, 3.0, 3.0]), np.zeros(4)
+    # padded with 4: means 3, 2.75, 3.5, 3.5
+    assert chosen_round([short, long, own], 2, greater_is_better=False) == 2
 
 
 def test_capped_at_the_rounds_that_the_fold_has() -> None:

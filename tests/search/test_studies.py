@@ -190,6 +190,7 @@ def test_a_lost_ask_is_closed_and_not_counted(reopen: Reopen) -> None:
     assert study.trials()[0].user_attrs["error_message"].startswith("the driver died")
 
 
+@pytest.mark.filterwarnings("error")  # Optuna keeps the first report of a fold, and warns
 def test_running_trials_are_adopted_with_their_member(reopen: Reopen) -> None:
     first = reopen()
     finish(first, fresh(first))
