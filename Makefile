@@ -23,7 +23,7 @@ demo: $(VENV)/.installed-demo  ## install, then run foldsmith on real data; opti
 	@$(BIN)/foldsmith demo $(DEMO_ARGS)
 
 test: $(VENV)/.installed-dev  ## all tests with branch coverage; PYTEST_WORKERS=2, PYTEST_ARGS="-k folds"
-	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup --cov --cov-branch $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --cov --cov-branch $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff, its formatter, mypy, the direction of imports
 	$(BIN)/ruff check .

@@ -144,16 +144,20 @@ class Competition:
         return self.conclude(request, report)
 
     def conclude(self, request: "SearchRequest", report: "SearchReport") -> RunResult:
-        """Keep the search's last ensemble and write its submission."""
-        from foldsmith.flow.ensemble import candidates
+        """Keep the search's best ensemble and write its submission; if it found none better, name the stored one's."""
+        from foldsmith.flow.ensemble import best_blend, candidates
         from foldsmith.flow.submission import current_path, make_submission
+        from foldsmith.results.submissions import numbered_path
 
         members = candidates(self.problem, self.members)
-        blend = None
         submission = current_path(self.problem)
         if report.blended is not None:
-            blend = self._keep(report.blended, None)
-            submission = make_submission(self.problem, blend.id)
+            self._keep(report.blended, None)
+        stored = best_blend(self.problem, self.members)
+        blend = None if stored is None else _as_blend(stored)
+        if blend is not None:
+            written = numbered_path(self.problem.folder.submissions, blend.id)
+            submission = written or make_submission(self.problem, blend.id)
         seconds = time.time() - request.started
         best = members[0] if members else None
         return RunResult(submission, len(members), blend, best, self.problem.metric.name, seconds, report)
@@ -180,19 +184,14 @@ class Competition:
         )
 
     def _keep(self, blended: "Blended", name: str | None) -> Blend:
-        from foldsmith.flow.ensemble import keep_blend
+        from foldsmith.flow.ensemble import best_blend, keep_blend
+        from foldsmith.flow.submission import write_current
 
-        result = blended.result
         member = keep_blend(self.problem, self.members, blended, name)
-        return Blend(
-            member.id,
-            member.metric,
-            result.nested.value,
-            result.nested.sem,
-            result.in_sample,
-            dict(result.weights),
-            result.reason,
-        )
+        best = best_blend(self.problem, self.members)
+        if best is not None and best.id == member.id:
+            write_current(self.problem, blended.test, blended.result.decision)
+        return _as_blend(member)
 
     def submit(self, member: str) -> Path:
         """Write a numbered submission of a member or blend and return its path."""
@@ -208,6 +207,19 @@ class Competition:
 
         rows = top_rows(self.members, self.problem.contract, greater_is_better=self.problem.metric.greater_is_better)
         return pd.DataFrame([row.to_json() for row in rows[:n]])
+
+
+def _as_blend(member: "Member") -> Blend:
+    assert member.scores is not None
+    return Blend(
+        member.id,
+        member.metric,
+        member.scores.value,
+        member.scores.sem,
+        member.details["in_sample"],
+        dict(member.params),
+        member.details["reason"],
+    )
 
 
 def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, **options: Any) -> Competition:

@@ -114,10 +114,21 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
     return member
 
 
+def best_blend(problem: Problem, members: MemberStore) -> Member | None:
+    """The stored blend with the best nested score for the test file as it is now."""
+    blends = [m for m in members.all() if m.kind == "blend" and why_not_current(problem, m) is None]
+    return next(iter(ranked(blends, greater_is_better=problem.metric.greater_is_better)), None)
+
+
 class RunningEnsemble:
     """Blends anew, beside the search, whenever members have come, and keeps ``current.csv`` the best so far.
 
-    It works at most a fifth of the time, so that the workers keep their cores.
+    It works at most a fifth of the time, so that the workers keep their cores. The best is told by the nested score,
+    stored blends of earlier calls included.
+
+    Attributes:
+        standing: nested score, standard error and size of the best ensemble; None before the first.
+        best: the best ensemble if it was found in this call, else None.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -127,9 +138,12 @@ class RunningEnsemble:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ensemble", daemon=True)
-        self._best: float | None = None
         self._seconds = 0.5
-        self.latest: Blended | None = None
+        self._latest: Blended | None = None
+        self.best: Blended | None = None
+        self.standing: tuple[float, float, int] | None = None
+        if (stored := best_blend(problem, self._members)) is not None and stored.scores is not None:
+            self.standing = (stored.scores.value, stored.scores.sem, len(stored.params))
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -147,13 +161,13 @@ class RunningEnsemble:
         return 1.5 + 2.0 * self._seconds
 
     def finish(self) -> Blended | None:
-        """Stop the thread and return a blend of all members there are; None without members."""
+        """Stop the thread, blend all members there are, and return the best ensemble of this call; None without one."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
         self._refresh()
-        return self.latest
+        return self.best
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -168,7 +182,7 @@ class RunningEnsemble:
         """Blend anew if there are members that the latest ensemble does not know."""
         try:
             chosen = candidates(self._problem, self._members)
-            if chosen and (self.latest is None or self.latest.members != tuple(member.id for member in chosen)):
+            if chosen and (self._latest is None or self._latest.members != tuple(member.id for member in chosen)):
                 self._update(chosen)
         except Exception as error:  # shown at the end; neither the search nor its last submission may be lost
             self.error = error
@@ -176,10 +190,12 @@ class RunningEnsemble:
     def _update(self, chosen: Sequence[Member]) -> None:
         began = time.perf_counter()
         blended = blend_members(self._problem, self._members, chosen)
-        nested = blended.result.nested.value
-        if self._best is None or self._problem.metric.better(nested, self._best):
+        nested = blended.result.nested
+        if self.standing is None or self._problem.metric.better(nested.value, self.standing[0]):
             write_current(self._problem, blended.test, blended.result.decision)
-            self._best = nested
-        self.latest = blended
-        self._keeper.trim(chosen, blended.result.weights)
+            self.standing = (nested.value, nested.sem, len(blended.result.weights))
+            self.best = blended
+        self._latest = blended
+        in_use = set(blended.result.weights) | set(self.best.result.weights if self.best else ())
+        self._keeper.trim(chosen, in_use)
         self._seconds = time.perf_counter() - began

@@ -57,7 +57,7 @@ class SearchReport:
     Args:
         ended: ``done``, ``out_of_time`` or ``interrupted``.
         skipped: families that cannot take this problem, with the reason.
-        blended: the ensemble of all members there are; None without members.
+        blended: the best ensemble, None when this call found none better than those stored.
         warning: what went wrong beside the search, None if nothing did.
     """
 
@@ -114,10 +114,9 @@ def _make_driver(problem: Problem, request: SearchRequest, ensemble: RunningEnse
     )
 
     def with_ensemble(snapshot: Snapshot) -> None:
-        latest = ensemble.latest
-        if latest is not None:
-            nested = latest.result.nested
-            snapshot = replace(snapshot, ensemble=(nested.value, nested.sem), ensemble_size=len(latest.result.weights))
+        if ensemble.standing is not None:
+            value, sem, size = ensemble.standing
+            snapshot = replace(snapshot, ensemble=(value, sem), ensemble_size=size)
         observe(replace(snapshot, elapsed_seconds=time.time() - request.started))
 
     return Driver(

@@ -155,6 +155,12 @@ def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float)
     return path
 
 
+def numbered_path(folder: Path, member: str) -> Path | None:
+    """The newest numbered submission of a member, None when there is none."""
+    written = sorted(path for path in folder.glob(f"*_{member}_cv*.csv") if re.match(r"\d{4,}_", path.name))
+    return written[-1] if written else None
+
+
 def constant_prediction(target: Target, y: NDArray[Any], n_rows: int, n_outputs: int) -> NDArray[np.float64]:
     """The baseline before any model: class shares, or the median of the values, for ``n_rows`` rows."""
     if target.task == "regression":

@@ -178,6 +178,7 @@ class Driver:
                 name,
                 family.space(facts),
                 family.defaults(facts),
+                metric=problem.metric.name,
                 greater_is_better=problem.metric.greater_is_better,
                 seed=options.sampler_seed,
                 model_seed=options.model_seed,

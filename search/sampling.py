@@ -27,13 +27,20 @@ def suggest(trial: optuna.Trial, space: Space) -> Params:
     return params
 
 
-def sampler_for(space: Space, study_name: str, seed: int, n_trials: int) -> optuna.samplers.BaseSampler:
+def sampler_for(
+    space: Space, study_name: str, seed: int, n_trials: int, *, explore: bool = False
+) -> optuna.samplers.BaseSampler:
     """The sampler of the next ask: a TPE whose seed depends on the trial's number.
 
     A sampler made once would repeat its random start after every resume (Optuna issue 3255); seeded per ask, a
     resumed study continues the sequence of an uninterrupted one.
+
+    Args:
+        explore: draw at random, because the TPE repeated itself.
     """
     stream = np.random.SeedSequence([seed, zlib.crc32(study_name.encode()), n_trials])
+    if explore:
+        return optuna.samplers.RandomSampler(seed=int(stream.generate_state(1)[0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         # Without group, parameters that are not always there would be sampled independently of all others.

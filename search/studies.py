@@ -1,10 +1,12 @@
 """One Optuna study per family: asking, telling, adopting what a crash left, and counting what was done."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,8 +19,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # the driver tells people 
 NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate"})
 
 
-# So many duplicates in a row mean that a small space has nothing new to offer.
-MAX_SKIPPED = 10
+# So many duplicates in a row, all but one of random points, mean that a small space has nothing new to offer.
+MAX_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class FamilyStudy:
         storage: opened by the driver.
         space: what is searched.
         defaults: points to try before the sampler decides.
+        metric: what the dashboard calls the value.
         seed: of the sampler. ``model_seed`` is part of what makes two trials the same.
     """
 
@@ -54,6 +57,7 @@ class FamilyStudy:
         space: Space,
         defaults: Sequence[Params],
         *,
+        metric: str = "score",
         greater_is_better: bool,
         seed: int,
         model_seed: int = 0,
@@ -69,12 +73,14 @@ class FamilyStudy:
             load_if_exists=True,
         )
         if not self._study.user_attrs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._study.set_metric_names([metric])
             self._study.set_user_attr("space_version", space.version)
             self._study.set_user_attr("reported_values", "provisional score of each fold, step = fold")
         for params in defaults:
             space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
         self._defaults = list(defaults)
-        self.skipped = 0  # duplicates in a row
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, oldest first; not to be changed."""
@@ -99,23 +105,28 @@ class FamilyStudy:
         return adopted
 
     def ask(self) -> Ask | None:
-        """A new trial with parameters never tried before, or with the result to reuse; None when the space ran dry."""
+        """A trial with parameters never tried before, or with a result to reuse; None when the space ran dry.
+
+        When the sampler repeats itself, as it does in a small space, its trial is closed and a random point is asked
+        for. Only a point that somebody enqueued on purpose is answered with the result of its twin.
+        """
         self._enqueue_defaults()
-        for _ in range(MAX_SKIPPED):
+        for attempt in range(MAX_ATTEMPTS):
             done = self.trials()
-            self._study.sampler = sampler_for(self.space, self._study.study_name, self._seed, len(done))
+            name, number = self._study.study_name, len(done)
+            self._study.sampler = sampler_for(self.space, name, self._seed, number, explore=attempt > 0)
             trial = self._study.ask()
             params = suggest(trial, self.space)
             twin = self._twin(done, params, trial.number)
             if twin is None:
-                self.skipped = 0
                 return Ask(trial, params)
-            if twin.state == TrialState.COMPLETE:
-                self.skipped += 1
-                if self.skipped <= MAX_SKIPPED:
-                    return Ask(trial, params, same_as=twin.number)
+            if twin.state == TrialState.COMPLETE and self._was_enqueued(trial):
+                return Ask(trial, params, same_as=twin.number)
             self.fail(trial, "duplicate", f"the same parameters as trial {twin.number}")
         return None
+
+    def _was_enqueued(self, trial: optuna.Trial) -> bool:
+        return "fixed_params" in self._study._storage.get_trial(trial._trial_id).system_attrs
 
     def _twin(self, trials: Iterable[FrozenTrial], params: Params, number: int) -> FrozenTrial | None:
         key = point_key(params)

@@ -14,7 +14,6 @@ import pytest
 import foldsmith
 
 # One worker of pytest-xdist runs the whole file, so that the distributions are built once.
-pytestmark = pytest.mark.xdist_group("packaging")
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "cli")

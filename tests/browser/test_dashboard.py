@@ -24,7 +24,7 @@ from foldsmith.problem.contract import open_problem
 from foldsmith.problem.files import read_json
 from foldsmith.search.journal import open_journal
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one search and one browser for all tests
+pytestmark = pytest.mark.browser
 
 FAMILIES = ("linear", "knn", "lightgbm")
 CHROMIUM_OPTIONS = (

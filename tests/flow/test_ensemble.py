@@ -187,7 +187,7 @@ def test_the_running_ensemble_writes_beside_the_search(
     running.start()
     assert written.wait(30)
     assert current_path(problem).exists()
-    assert running.finish() is running.latest
+    assert running.finish() is running.best is not None
 
 
 def test_a_worse_blend_does_not_replace_a_better_file(make_problem: MakeProblem, add_member: AddMember) -> None:
@@ -199,7 +199,7 @@ def test_a_worse_blend_does_not_replace_a_better_file(make_problem: MakeProblem,
     bad = add_member(problem, 1.0 - problem.data.y)
     running._update([bad])
     assert current_path(problem).read_text() == text
-    assert running.latest is not None and running.latest.members == (bad.id,)
+    assert running.best is not None and running.best.members == (good.id,)
 
 
 def test_without_members_there_is_no_ensemble(make_problem: MakeProblem) -> None:

@@ -24,7 +24,7 @@ EXECUTORS = {"inline": "InlineExecutor", "local": "LocalExecutor", "ray": "RayEx
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"executor {name}")) for name in EXECUTORS],
+    params=EXECUTORS,
 )
 def executor(
     request: pytest.FixtureRequest, new_problem: Callable[[], Problem], write_family: Callable[..., str]
@@ -339,7 +339,6 @@ def test_local_limits_are_not_the_drivers(problem: Problem, monkeypatch: pytest.
         assert "MKL_NUM_THREADS" not in os.environ
 
 
-@pytest.mark.xdist_group("executor ray")
 def test_results_that_came_before_ray_broke_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from ray.exceptions import NodeDiedError
 
