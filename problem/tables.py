@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foldsmith.problem import cells
 from foldsmith.problem.columns import Column
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.files import read_array, read_json, sync_folder, write_array, write_atomically, write_json
+from foldsmith.problem.files import read_array, read_json, sync, write_array, write_atomically, write_json
 from foldsmith.problem.reading import fingerprint
 from foldsmith.problem.target import Target, type_target
 
@@ -273,7 +273,7 @@ def save_table(table: Table, folder: Path) -> None:
         if isinstance(error, OSError) and (folder / "schema.json").is_file():
             return
         raise
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def _write_texts(path: Path, texts: Sequence[pa.Array]) -> None:

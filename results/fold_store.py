@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import FoldsmithError
-from foldsmith.problem.files import file_digest, read_array, read_json, sync_folder, write_array, write_json
+from foldsmith.problem.files import file_digest, read_array, read_json, sync, write_array, write_json
 
 FoldState = Literal["missing", "fitted", "done"]
 
@@ -53,12 +53,12 @@ class FoldStore:
                 np.save(temporary / "curve.npy", curve, allow_pickle=False)
             names = sorted(file.name for file in temporary.iterdir())
             for name in names:
-                _sync_file(temporary / name)
+                sync(temporary / name)
             write_json(temporary / "fitted.json", {**record, "files": _vouch(temporary, names)})
             if self.path.exists():  # a harmed fold is fitted again; a whole one never comes here
                 shutil.rmtree(self.path)
             os.rename(temporary, self.path)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -114,11 +114,3 @@ def _vouch(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def _is_whole(path: Path, entry: dict[str, Any], verify: bool) -> bool:
     return path.stat().st_size == entry["bytes"] and (not verify or file_digest(path) == entry["blake2b"])
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -122,10 +122,22 @@ def test_another_driver_is_refused(make_problem: MakeProblem) -> None:
     assert not problem.folder.launch.exists()
 
 
+@pytest.fixture
+def outer() -> Iterator[Callable[..., None]]:
+    """A handler of SIGINT and SIGTERM that was there before; pytest's own would end the whole run."""
+
+    def handle(*_: object) -> None:
+        raise AssertionError("the search did not take the signal")
+
+    kept = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield handle
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int) -> None:
+def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int, outer: Callable[..., None]) -> None:
     problem = make_problem()
-    before = signal.getsignal(number)
 
     def once(snapshot: Snapshot) -> None:
         if snapshot.n_complete == 1 and snapshot.slots and not problem.folder.driver.with_name("sent").exists():
@@ -135,7 +147,7 @@ def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int) -
     report = search(problem, asked("linear", n_trials=5), once)
     assert report.ended == "interrupted"
     assert report.blended is not None
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is outer
     found = MemberStore(problem.folder)
     assert [member.state for member in found.all()] == ["complete", "running"]
     assert found.fold("lin-0002", 0, 0).state() == "done"
@@ -144,9 +156,8 @@ def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int) -
     assert [member.state for member in found.all()] == ["complete"] * 5
 
 
-def test_a_second_signal_ends_at_once(make_problem: MakeProblem) -> None:
+def test_a_second_signal_ends_at_once(make_problem: MakeProblem, outer: Callable[..., None]) -> None:
     problem = make_problem()
-    before = signal.getsignal(signal.SIGINT)
 
     def twice(snapshot: Snapshot) -> None:
         if snapshot.slots:
@@ -155,7 +166,7 @@ def test_a_second_signal_ends_at_once(make_problem: MakeProblem) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         search(problem, asked("linear", n_trials=5), twice)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is outer
     assert [member.state for member in MemberStore(problem.folder).all()] == ["failed"]  # closed, not counted
     assert lock_owner(problem.folder.driver_lock) is None
     assert search(problem, asked("linear", n_trials=2)).ended == "done"
