@@ -160,10 +160,14 @@ class RunningEnsemble:
         """What a last blend, its submission and the end of the process are expected to need."""
         return 1.5 + 2.0 * self._seconds
 
-    def finish(self) -> Blended | None:
-        """Stop the thread, blend all members there are, and return the best ensemble of this call; None without one."""
+    def stop(self) -> None:
+        """Let the thread end after what it is doing."""
         self._stop.set()
         self._wake.set()
+
+    def finish(self) -> Blended | None:
+        """Stop the thread, blend all members there are, and return the best ensemble of this call; None without one."""
+        self.stop()
         if self._thread.is_alive():
             self._thread.join()
         self._refresh()

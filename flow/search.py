@@ -85,9 +85,13 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         problem.folder.driver.unlink(missing_ok=True)  # of the search before: another phase, another time left
         ensemble = RunningEnsemble(problem)
         ensemble.start()
-        driver = _make_driver(problem, request, ensemble, observe)
-        with _stopping_on_signals(driver):
-            outcome = driver.run()
+        try:
+            driver = _make_driver(problem, request, ensemble, observe)
+            with _stopping_on_signals(driver):
+                outcome = driver.run()
+        except BaseException:
+            ensemble.stop()
+            raise
         blended = ensemble.finish()
     warning = None if ensemble.error is None else f"the running ensemble failed: {ensemble.error}"
     return SearchReport(outcome.ended, outcome.skipped, blended, warning)
@@ -190,9 +194,9 @@ def last_request(problem: Problem) -> SearchRequest:
         return request
     left = read_json(problem.folder.driver)["seconds_left"] if problem.folder.driver.exists() else None
     left = request.budget_seconds if left is None else left
-    if left < 1 and request.n_trials is None:
+    if left < 1:
         raise InputError("the last search used its whole time; go on with 'foldsmith run --time-budget 10m'")
-    return replace(request, budget_seconds=max(1.0, left))
+    return replace(request, budget_seconds=left)
 
 
 @contextmanager

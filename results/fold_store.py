@@ -68,6 +68,11 @@ class FoldStore:
         write_array(self.path / "test.npy", test)
         write_json(self.path / "done.json", {**record, "files": _vouch(self.path, ("valid.npy", "test.npy"))})
 
+    def forget_predictions(self) -> None:
+        """Undo stage 2: the predictions were made for another test file. The record goes first."""
+        for name in ("done.json", "valid.npy", "test.npy"):
+            (self.path / name).unlink(missing_ok=True)
+
     def drop_model(self) -> None:
         """Delete the model; curve, predictions and records stay. The record stops vouching for it first."""
         record = self.fitted()

@@ -113,6 +113,10 @@ class MemberStore:
         write_array(self._root / member.id / "test.npy", test.astype(np.float32, copy=False))
         self.write(replace(member, state="complete"))
 
+    def has(self, member_id: str) -> bool:
+        """Whether the member has a record."""
+        return (self._root / member_id / "meta.json").exists()
+
     def get(self, member_id: str) -> Member:
         """One member.
 

@@ -197,8 +197,10 @@ class Driver:
     def _adopt(self, study: FamilyStudy) -> None:
         for ask in study.adopt():
             assert ask.member is not None
-            seed = self._members.get(ask.member).seeds["model"]
-            trial = adopt_trial(study, ask, self._members, self._problem.plan.n_folds, seed)
+            if not self._members.has(ask.member):
+                study.fail(ask.trial, "lost_ask", f"the folder of {ask.member} is gone")
+                continue
+            trial = adopt_trial(study, ask, self._members, self._problem)
             trial.deadline = self._pace.trial_deadline(study.family)
             self._active[ask.member] = trial
             self._say(f"took up {ask.member} again: {len(trial.provisional)} folds were fitted")

@@ -41,6 +41,9 @@ class Ask:
 class FamilyStudy:
     """The study ``<contract>/<family>``; only the driver process uses it.
 
+    A space of another version than the study's gets a study of its own, ``<contract>/<family> <version>``: Optuna
+    cannot mix trials whose choices differ.
+
     Args:
         storage: opened by the driver.
         space: what is searched.
@@ -68,7 +71,7 @@ class FamilyStudy:
         self._model_seed = model_seed
         self._study = optuna.create_study(
             storage=storage,
-            study_name=f"{contract}/{family}",
+            study_name=_study_name(storage, f"{contract}/{family}", space.version),
             direction="maximize" if greater_is_better else "minimize",
             load_if_exists=True,
         )
@@ -187,4 +190,9 @@ def counts(trial: FrozenTrial) -> bool:
 def studied_families(storage: BaseStorage, contract: str) -> list[str]:
     """Families that have a study under ``contract``, in order of name."""
     names = [study.study_name for study in storage.get_all_studies()]
-    return sorted(name.split("/", 1)[1] for name in names if name.startswith(f"{contract}/"))
+    return sorted({name.split("/", 1)[1].split(" ")[0] for name in names if name.startswith(f"{contract}/")})
+
+
+def _study_name(storage: BaseStorage, name: str, version: str) -> str:
+    versions = {study.study_name: study.user_attrs.get("space_version") for study in storage.get_all_studies()}
+    return name if versions.get(name) in (None, version) else f"{name} {version}"

@@ -1,8 +1,9 @@
 """A trial in the driver's hands: which folds wait, run and are fitted."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from foldsmith.problem.contract import Problem
 from foldsmith.results.members import MemberStore
 from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.studies import Ask, FamilyStudy
@@ -86,15 +87,24 @@ class ActiveTrial:
             self.n_reported += 1
 
 
-def adopt_trial(study: FamilyStudy, ask: Ask, members: MemberStore, n_folds: int, model_seed: int) -> ActiveTrial:
-    """A trial of a dead driver, with the folds that are whole on disk counted as fitted."""
+def adopt_trial(study: FamilyStudy, ask: Ask, members: MemberStore, problem: Problem) -> ActiveTrial:
+    """A trial of a dead driver, with the folds that are whole on disk counted as fitted.
+
+    Predictions made for another test file than today's are made again from the fitted models.
+    """
     assert ask.member is not None
-    trial = ActiveTrial(study, ask, ask.member, model_seed, waiting=[])
-    for fold in range(n_folds):
+    member = members.get(ask.member)
+    is_stale = member.test_fingerprint != problem.data.test_fingerprint
+    trial = ActiveTrial(study, ask, ask.member, member.seeds["model"], waiting=[])
+    for fold in range(problem.plan.n_folds):
         store = members.fold(ask.member, 0, fold)
+        if is_stale:
+            store.forget_predictions()
         if store.state(verify=True) == "missing":
             trial.waiting.append(fold)
         else:
             trial.provisional[fold] = store.fitted()["provisional"]
+    if is_stale:
+        members.write(replace(member, test_fingerprint=problem.data.test_fingerprint))
     trial.report()
     return trial

@@ -38,6 +38,9 @@ def get_family(name: str, code_folder: Path | None = None) -> Family:
         made = load_object(name, code_folder)()
         if not isinstance(made, Family):
             raise InputError(f"{name} is not a foldsmith.spaces.family.Family; derive the class from it")
+        for attribute in ("name", "prefix"):
+            if not isinstance(getattr(made, attribute, None), str):
+                raise InputError(f"{name} has no {attribute}; give the class a short string {attribute!r}")
         return made
     if name not in FAMILIES:
         raise UnknownNameError("family", name, FAMILIES)

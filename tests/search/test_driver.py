@@ -1,5 +1,6 @@
 """A whole search in one process: what is run, what is told, and what is left when it ends."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from foldsmith.problem.contract import Problem
+from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search import driver as driver_module
@@ -396,6 +397,36 @@ class TestCrashes:
         assert states(problem, "linear") == ["complete"]
         assert len(fits(problem)) == 3
         assert members(problem)[0].scores == before[0].scores
+
+    def test_a_trial_of_an_older_test_file_predicts_the_new_one(
+        self, problem: Problem, monkeypatch: pytest.MonkeyPatch, fits: Fits
+    ) -> None:
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("foldsmith.search.studies.FamilyStudy.complete", die)
+            with pytest.raises(KeyboardInterrupt):
+                make_driver(problem, "linear", n_trials=1).run()
+        test = problem.folder.root / "test.csv"
+        test.write_text("\n".join(test.read_text().splitlines()[:8]) + "\n")
+        newer = open_problem(problem.folder.root)
+        make_driver(newer, "linear", n_trials=1).run()
+        assert len(fits(problem)) == 3  # the models were fitted once
+        assert MemberStore(problem.folder).test("lin-0001").shape == (7, 1)
+        assert members(problem)[0].test_fingerprint == newer.data.test_fingerprint
+
+    def test_a_trial_whose_member_was_deleted(self, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("foldsmith.search.studies.FamilyStudy.complete", die)
+            with pytest.raises(KeyboardInterrupt):
+                make_driver(problem, "linear", n_trials=1).run()
+        shutil.rmtree(problem.folder.members / "lin-0001")
+        make_driver(problem, "linear", n_trials=1).run()
+        assert states(problem, "linear") == ["lost_ask", "complete"]
 
     def test_a_stray_file_among_the_members(self, problem: Problem) -> None:
         problem.folder.members.mkdir()

@@ -179,6 +179,16 @@ def test_a_small_space_runs_dry(reopen: Reopen) -> None:
     assert study.n_counted() == 3
 
 
+def test_a_space_of_another_version_has_its_own_study(reopen: Reopen) -> None:
+    asks(reopen(), 3)
+    wider = Space("demo@2", {"kind": Choice(("a", "b", "c"))})
+    study = reopen(wider, [{"kind": "c"}])
+    assert fresh(study).params == {"kind": "c"}
+    assert study.trials()[0].number == 0
+    assert len(reopen().trials()) == 3
+    assert len(reopen(wider, []).trials()) == 1
+
+
 def test_a_lost_ask_is_closed_and_not_counted(reopen: Reopen) -> None:
     fresh(reopen())
     study = reopen()
