@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from foldsmith.problem.errors import UnknownNameError
+from foldsmith.problem.formulas import FloatArray, IntArray
 from foldsmith.problem.goal import Task
-from foldsmith.problem.metrics import FloatArray, IntArray, Metric
+from foldsmith.problem.metrics import Metric
 
 SAME = 1e-12  # scores closer than this are ties
 ASCENT_ROWS = 50_000  # the coordinate ascent looks at no more rows than these
