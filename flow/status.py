@@ -103,7 +103,7 @@ def stop(root: Path, *, wait_seconds: float = 600.0) -> int:
     owner = lock_owner(folder.driver_lock)
     if owner is None:
         raise InputError(f"no search is running in {root}; nothing to stop")
-    os.kill(owner, signal.SIGINT)
+    os.kill(owner, signal.SIGTERM)  # SIGINT is ignored by what a script started in the background
     give_up = time.monotonic() + wait_seconds
     while lock_owner(folder.driver_lock) == owner and time.monotonic() < give_up:
         time.sleep(0.1)

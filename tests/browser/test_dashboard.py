@@ -75,7 +75,7 @@ class Site:
     def stop_search(self) -> None:
         """Let the search end itself, as Ctrl-C does."""
         if self.search.poll() is None:
-            self.search.send_signal(signal.SIGINT)
+            self.search.send_signal(signal.SIGTERM)
             self.search.wait(30)
 
     def journal(self) -> bytes:

@@ -239,4 +239,4 @@ def test_stop_names_the_process_it_asked(problem: Problem) -> None:
     process.stdout.readline()
     assert stop(problem.folder.root) == process.pid
     process.communicate()
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == -signal.SIGTERM
