@@ -152,9 +152,10 @@ class Competition:
         members = candidates(self.problem, self.members)
         submission = current_path(self.problem)
         if report.blended is not None:
-            self._keep(report.blended, None)
-        stored = best_blend(self.problem, self.members)
-        blend = None if stored is None else _as_blend(stored)
+            blend: Blend | None = self._keep(report.blended, None)
+        else:
+            stored = best_blend(self.problem, self.members)
+            blend = None if stored is None else _as_blend(stored)
         if blend is not None:
             written = numbered_path(self.problem.folder.submissions, blend.id)
             submission = written or make_submission(self.problem, blend.id)

@@ -20,6 +20,8 @@ from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import ranked
 
+FEW_CANDIDATES = 10
+
 
 def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | None = None) -> list[Member]:
     """Complete members with a current test prediction, best first; only ``names`` if given.
@@ -124,7 +126,8 @@ class RunningEnsemble:
     """Blends anew, beside the search, whenever members have come, and keeps ``current.csv`` the best so far.
 
     It works at most a fifth of the time, so that the workers keep their cores. The best is told by the nested score,
-    stored blends of earlier calls included.
+    stored blends of earlier calls included; but one chosen from few candidates gives way to any later one: where
+    there is nothing to choose, nothing is lost to the choice, and its nested score looks too good beside the others.
 
     Attributes:
         standing: nested score, standard error and size of the best ensemble; None before the first.
@@ -142,8 +145,10 @@ class RunningEnsemble:
         self._latest: Blended | None = None
         self.best: Blended | None = None
         self.standing: tuple[float, float, int] | None = None
+        self._n_candidates = 0  # that the standing ensemble was chosen from
         if (stored := best_blend(problem, self._members)) is not None and stored.scores is not None:
             self.standing = (stored.scores.value, stored.scores.sem, len(stored.params))
+            self._n_candidates = len(stored.details.get("candidates", ()))
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -195,7 +200,12 @@ class RunningEnsemble:
         began = time.perf_counter()
         blended = blend_members(self._problem, self._members, chosen)
         nested = blended.result.nested
-        if self.standing is None or self._problem.metric.better(nested.value, self.standing[0]):
+        if (
+            self.standing is None
+            or self._n_candidates < FEW_CANDIDATES
+            or self._problem.metric.better(nested.value, self.standing[0])
+        ):
+            self._n_candidates = len(chosen)
             write_current(self._problem, blended.test, blended.result.decision)
             self.standing = (nested.value, nested.sem, len(blended.result.weights))
             self.best = blended

@@ -59,8 +59,8 @@ def test_run(foldsmith: Foldsmith, searched: Path) -> None:
     assert outcome.code == 0, outcome.err
     record = strict(outcome.out)
     assert list(record) == RUN_KEYS
-    assert record["submission"] == str(next(searched.glob("submissions/0001_b01_*.csv")))  # nothing better was found
-    assert (record["n_members"], record["blend"], record["metric"]) == (3, "b01", "auc")
+    assert record["submission"] == str(next(searched.glob("submissions/0002_b02_*.csv")))
+    assert (record["n_members"], record["blend"], record["metric"]) == (3, "b02", "auc")
     assert record["version"] == __version__
     assert 1 <= record["blend_size"] <= 3
     assert 0 <= record["nested_score"] <= 1 and 0 <= record["cv_score"] <= 1 and record["seconds"] > 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.task import mix
 from foldsmith.flow import ensemble
-from foldsmith.flow.ensemble import RunningEnsemble, blend_members, candidates, keep_blend
+from foldsmith.flow.ensemble import FEW_CANDIDATES, RunningEnsemble, blend_members, candidates, keep_blend
 from foldsmith.flow.submission import current_path, make_submission, write_baseline, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -194,12 +194,21 @@ def test_a_worse_blend_does_not_replace_a_better_file(make_problem: MakeProblem,
     problem = make_problem()
     good = add_member(problem, problem.data.y, np.linspace(0, 1, problem.data.test.n_rows))
     running = RunningEnsemble(problem)
-    running._update([good])
+    running._update([good] * FEW_CANDIDATES)
     text = current_path(problem).read_text()
     bad = add_member(problem, 1.0 - problem.data.y)
     running._update([bad])
     assert current_path(problem).read_text() == text
-    assert running.best is not None and running.best.members == (good.id,)
+    assert running.best is not None and running.best.members == (good.id,) * FEW_CANDIDATES
+
+
+def test_a_blend_of_few_candidates_gives_way(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    running = RunningEnsemble(problem)
+    running._update([add_member(problem, problem.data.y, np.linspace(0, 1, problem.data.test.n_rows))])
+    later = add_member(problem, 1.0 - problem.data.y)
+    running._update([later])
+    assert running.best is not None and running.best.members == (later.id,)
 
 
 def test_without_members_there_is_no_ensemble(make_problem: MakeProblem) -> None:
