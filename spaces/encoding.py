@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.tables import Schema, Table
+from foldsmith.problem.tables import Table
 from foldsmith.spaces.scaling import Matrix, Scaler, Scaling
 from foldsmith.spaces.text import TextEncoder
 
@@ -188,11 +188,3 @@ def _frequent(codes: NDArray[np.int32], max_levels: int, min_count: int) -> NDAr
     counts = np.bincount(codes[codes >= 0]) if (codes >= 0).any() else np.zeros(0, np.int64)
     order = np.argsort(-counts, kind="stable")[:max_levels]
     return np.sort(order[counts[order] >= min_count]).astype(np.int64)
-
-
-def describe_inputs(schema: Schema) -> str:
-    """One line for people: what the encoders turn into columns."""
-    return (
-        f"{len(schema.numeric)} numeric, {len(schema.datetime)} dates, {len(schema.categorical)} categorical, "
-        f"{len(schema.text)} text"
-    )

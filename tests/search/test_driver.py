@@ -38,6 +38,18 @@ def make_driver(
     return Driver(problem, options, executor or InlineExecutor(problem.folder.root), clock, **others)
 
 
+def die_in(monkeypatch: pytest.MonkeyPatch, step: str, driver: Driver) -> None:
+    """Run ``driver`` as if it were killed when it first calls ``FamilyStudy.step``."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"foldsmith.search.studies.FamilyStudy.{step}", die)
+        with pytest.raises(KeyboardInterrupt):
+            driver.run()
+
+
 def trials(problem: Problem, family: str) -> list[FrozenTrial]:
     """What the study of a family holds, read from disk; without the defaults that wait for their turn."""
     storage = open_journal(problem.folder.journal)
@@ -367,13 +379,7 @@ class TestCrashes:
     def test_a_record_that_no_trial_points_to_is_closed(
         self, problem: Problem, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def die(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr("foldsmith.search.studies.FamilyStudy.accept", die)
-            with pytest.raises(KeyboardInterrupt):
-                make_driver(problem, "linear", n_trials=2).run()
+        die_in(monkeypatch, "accept", make_driver(problem, "linear", n_trials=2))
         MemberStore(problem.folder).reserve("lin")
         assert [member.state for member in members(problem)] == ["running"]
         make_driver(problem, "linear", n_trials=2).run()
@@ -384,13 +390,7 @@ class TestCrashes:
     def test_a_finished_member_that_was_not_told(
         self, problem: Problem, monkeypatch: pytest.MonkeyPatch, fits: Fits
     ) -> None:
-        def die(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr("foldsmith.search.studies.FamilyStudy.complete", die)
-            with pytest.raises(KeyboardInterrupt):
-                make_driver(problem, "linear", n_trials=1).run()
+        die_in(monkeypatch, "complete", make_driver(problem, "linear", n_trials=1))
         assert states(problem, "linear") == ["running"]
         before = members(problem)
         make_driver(problem, "linear", n_trials=1).run()
@@ -401,13 +401,7 @@ class TestCrashes:
     def test_a_trial_of_an_older_test_file_predicts_the_new_one(
         self, problem: Problem, monkeypatch: pytest.MonkeyPatch, fits: Fits
     ) -> None:
-        def die(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr("foldsmith.search.studies.FamilyStudy.complete", die)
-            with pytest.raises(KeyboardInterrupt):
-                make_driver(problem, "linear", n_trials=1).run()
+        die_in(monkeypatch, "complete", make_driver(problem, "linear", n_trials=1))
         test = problem.folder.root / "test.csv"
         test.write_text("\n".join(test.read_text().splitlines()[:8]) + "\n")
         newer = open_problem(problem.folder.root)
@@ -417,13 +411,7 @@ class TestCrashes:
         assert members(problem)[0].test_fingerprint == newer.data.test_fingerprint
 
     def test_a_trial_whose_member_was_deleted(self, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-        def die(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr("foldsmith.search.studies.FamilyStudy.complete", die)
-            with pytest.raises(KeyboardInterrupt):
-                make_driver(problem, "linear", n_trials=1).run()
+        die_in(monkeypatch, "complete", make_driver(problem, "linear", n_trials=1))
         shutil.rmtree(problem.folder.members / "lin-0001")
         make_driver(problem, "linear", n_trials=1).run()
         assert states(problem, "linear") == ["lost_ask", "complete"]

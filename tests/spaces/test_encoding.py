@@ -8,7 +8,7 @@ import pytest
 
 from foldsmith.problem.columns import Column
 from foldsmith.problem.tables import Table, build_schema, type_frame
-from foldsmith.spaces.encoding import DATE_PARTS, DenseEncoder, TreeEncoder, date_parts, describe_inputs
+from foldsmith.spaces.encoding import DATE_PARTS, DenseEncoder, TreeEncoder, date_parts
 from foldsmith.spaces.scaling import Scaling
 from foldsmith.spaces.toy import make_problem
 
@@ -109,7 +109,3 @@ def test_saved_tree_encoders_transform_alike(tmp_path: Path) -> None:
     again = TreeEncoder.load(tmp_path)
     assert again.categorical == encoder.categorical
     np.testing.assert_array_equal(again.transform(problem.table), encoder.transform(problem.table))
-
-
-def test_inputs_in_words() -> None:
-    assert describe_inputs(make_problem().table.schema) == "4 numeric, 1 dates, 2 categorical, 1 text"
