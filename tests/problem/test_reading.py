@@ -163,7 +163,7 @@ def test_duplicated_names(tmp_path: Path) -> None:
     [
         (np.random.default_rng(0).bytes(2000), "not a text file"),
         (b"PAR1\x00\x00", "is a parquet file"),
-        (gzip.compress(b"x\n1\n"), "compressed with gzip"),
+        (gzip.compress(b"x\n1\n", mtime=0), "compressed with gzip"),
         ("x,y\n1,2\n".encode("utf-16"), "UTF-16"),
         (b"x,y\n\xe9\x01,2\n", "neither UTF-8 nor latin-1"),
         (b'x,y\n"1,2\n3,4\n', "cannot be read as csv"),
