@@ -28,6 +28,7 @@ COMMANDS = {
     "blend": ("combining", "Combine members into an ensemble."),
     "submit": ("combining", "Write submission files."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
+    "mirror": ("mirroring", "Copy members and studies to an object store, and back."),
 }
 
 

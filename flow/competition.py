@@ -108,6 +108,7 @@ class Competition:
         *,
         trials: int | None = None,
         time_budget: str | float | None = None,
+        until: str | None = None,
         workers: int = 0,
         executor: Executor | None = None,
         model_seed: int | None = None,
@@ -119,16 +120,25 @@ class Competition:
         Args:
             families: names; all that fit the problem by default.
             time_budget: of this call, as ``"10m"`` or seconds.
+            until: when to end, as ``"07:30"`` (the next such local time) or ``"2026-11-23T07:30"``.
             workers: folds that run side by side; all cores by default.
             executor: ``"auto"``, ``"ray"``, ``"local"`` or ``"inline"``.
             observe: gets a snapshot several times a second.
         """
-        from foldsmith.flow.durations import parse_duration
+        from foldsmith.flow.durations import parse_duration, parse_until
         from foldsmith.flow.search import SearchRequest
 
         seconds = None if time_budget is None else parse_duration(str(time_budget))
         request = SearchRequest(
-            tuple(families), trials, seconds, workers, executor, model_seed, sampler_seed, time.time()
+            tuple(families),
+            trials,
+            seconds,
+            workers,
+            executor,
+            model_seed,
+            sampler_seed,
+            time.time(),
+            until=None if until is None else parse_until(until),
         )
         return self._search(request, observe)
 

@@ -1,13 +1,16 @@
 """The Optuna dashboard over a study that something else is writing: it reads, and refuses every change."""
 
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from foldsmith.problem.errors import InputError
-from foldsmith.search.journal import open_journal, read_only
+from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.search.journal import read_only
+from foldsmith.search.notes import artifact_store
+from foldsmith.search.storage import open_storage
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -19,6 +22,30 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing per request."""
+
+
+class _Pictures:
+    """The pictures of trials as a store of artifacts that refuses changes."""
+
+    def __init__(self, journal: Path) -> None:
+        self._store = artifact_store(journal)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """A picture; one that is lost (the folder was copied without it) is shown as an empty one."""
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        try:
+            return self._store.open_reader(artifact_id)
+        except ArtifactNotFound:
+            return io.BytesIO(b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>')
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Refused."""
+        raise ContractError(f"the dashboard only reads: artifact {artifact_id} is not written")
+
+    def remove(self, artifact_id: str) -> None:
+        """Refused."""
+        raise ContractError(f"the dashboard only reads: artifact {artifact_id} is not removed")
 
 
 def reading_only(app: App) -> App:
@@ -33,17 +60,20 @@ def reading_only(app: App) -> App:
     return guarded
 
 
-def make_dashboard(journal: Path, port: int) -> WSGIServer:
+def make_dashboard(journal: Path, port: int, url: str | None = None) -> WSGIServer:
     """A server on 127.0.0.1 that is not yet serving.
 
+    Args:
+        url: the database that holds the studies, if the journal does not.
+
     Raises:
-        InputError: nothing was searched yet, or the port is taken.
+        InputError: nothing was searched yet, the database cannot be read, or the port is taken.
     """
+    from optuna.storages import get_storage
     from optuna_dashboard import wsgi
 
-    if not journal.exists():
-        raise InputError(f"there is no study in {journal.parent.parent} yet; start a search first")
-    app = reading_only(wsgi(read_only(open_journal(journal))))
+    storage = get_storage(open_storage(journal, url, may_write=False))  # keeps what a database said of finished trials
+    app = reading_only(wsgi(read_only(storage), artifact_store=_Pictures(journal)))
     try:
         return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:

@@ -1,6 +1,5 @@
 """A search from the first lock to the last member, with the running ensemble beside it."""
 
-import os
 import signal
 import threading
 import time
@@ -9,9 +8,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from foldsmith.flow.detach import Terminal
+from foldsmith.flow.durations import parse_duration, show_clock
 from foldsmith.flow.ensemble import Blended, RunningEnsemble
+from foldsmith.flow.heartbeat import forget, tell_standing
+from foldsmith.flow.hooks import Hooks
+from foldsmith.flow.rig import RigRequest, plan_rig
 from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
+from foldsmith.problem.config import Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.problem.files import read_json, write_json
@@ -19,6 +24,7 @@ from foldsmith.search.driver import Driver, SearchOptions
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.pace import Clock
+from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.spaces.registry import get_family, known_families
 
@@ -37,6 +43,12 @@ class SearchRequest:
         budget_seconds: of this call, counted from ``started``.
         started: seconds since the epoch; when the command began.
         verb: what ``resume`` does again.
+        until: seconds since the epoch; ends this call, and those that resume it, if the budget does not end it before.
+        gpus, per_gpu, ram_limit: see :class:`foldsmith.flow.rig.RigRequest`.
+        address: of a Ray cluster to join.
+        storage: URL of a database that several drivers share; None for the folder's journal.
+        pruner: who decides after a few folds whether a trial gets the others.
+        fold_seconds: a fold that takes longer is ended.
     """
 
     families: tuple[str, ...] = ()
@@ -48,6 +60,14 @@ class SearchRequest:
     sampler_seed: int | None = None
     started: float = 0.0
     verb: Literal["search", "run"] = "search"
+    until: float | None = None
+    gpus: tuple[str, ...] | None = None
+    per_gpu: dict[str, int] | None = None
+    ram_limit: str | None = None
+    address: str | None = None
+    storage: str | None = None
+    pruner: Pruner | None = None
+    fold_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,26 +95,37 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         ContractError: another driver works in this folder.
     """
     request = _resolve(problem, request)
-    with claim_driver(problem.folder.driver_lock, problem.folder.workers_lock):
+    lock = claim_driver(problem.folder.driver_lock, problem.folder.workers_lock)
+    with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
         if not _has_submission(problem):
             write_baseline(problem)
         write_json(
             problem.folder.launch,
             {"request": asdict(request), "test_fingerprint": problem.data.test_fingerprint},
         )
-        problem.folder.driver.unlink(missing_ok=True)  # of the search before: another phase, another time left
+        forget(problem.folder)  # the search before: another phase, another time left
         ensemble = RunningEnsemble(problem)
         ensemble.start()
         try:
-            driver = _make_driver(problem, request, ensemble, observe)
+            driver = _make_driver(problem, request, ensemble, hooks, observe)
             with _stopping_on_signals(driver):
                 outcome = driver.run()
         except BaseException:
             ensemble.stop()
             raise
         blended = ensemble.finish()
-    warning = None if ensemble.error is None else f"the running ensemble failed: {ensemble.error}"
-    return SearchReport(outcome.ended, outcome.skipped, blended, warning)
+        if outcome.ended != "interrupted":
+            hooks.ended(outcome.ended, ensemble.standing)
+    warnings = [] if ensemble.error is None else [f"the running ensemble failed: {ensemble.error}"]
+    if hooks.n_failed:
+        warnings.append(f"{hooks.n_failed} hooks failed; see 'foldsmith logs hooks'")
+    return SearchReport(outcome.ended, outcome.skipped, blended, "; ".join(warnings) or None)
+
+
+def check(problem: Problem, request: SearchRequest) -> None:
+    """Raise what :func:`search` would raise before it begins; a search elsewhere can then begin with it."""
+    _resolve(problem, request)
+    claim_driver(problem.folder.driver_lock, problem.folder.workers_lock).release()
 
 
 def _has_submission(problem: Problem) -> bool:
@@ -107,29 +138,52 @@ def _has_submission(problem: Problem) -> bool:
     )
 
 
-def _make_driver(problem: Problem, request: SearchRequest, ensemble: RunningEnsemble, observe: Observer) -> Driver:
+def _make_driver(
+    problem: Problem, request: SearchRequest, ensemble: RunningEnsemble, hooks: Hooks, observe: Observer
+) -> Driver:
     deadline = None if request.budget_seconds is None else request.started + request.budget_seconds
+    plan = plan_rig(
+        problem,
+        request.families,
+        RigRequest(request.workers, request.gpus, request.per_gpu, request.ram_limit),
+    )
     options = SearchOptions(
         request.families,
         request.n_trials,
         request.budget_seconds,
         request.model_seed or 0,
         request.sampler_seed or 0,
+        racer=request.pruner or "none",
+        gpu_shares=plan.gpu_shares,
+        fold_seconds=request.fold_seconds,
+        storage_url=request.storage,
+        notices=tuple(filter(None, (plan.notice,))),
     )
 
+    told: tuple[float, float, int] | None = None
+
     def with_ensemble(snapshot: Snapshot) -> None:
+        nonlocal told
         if ensemble.standing is not None:
+            if ensemble.standing != told:
+                told = ensemble.standing
+                tell_standing(problem.folder, told)
             value, sem, size = ensemble.standing
             snapshot = replace(snapshot, ensemble=(value, sem), ensemble_size=size)
+        hooks.snapshot(snapshot)
         observe(replace(snapshot, elapsed_seconds=time.time() - request.started))
+
+    def on_member(member: str) -> None:
+        ensemble.notice(member)
+        hooks.member(member)
 
     return Driver(
         problem,
         options,
-        make_executor(problem, request),
+        make_executor(problem, request, plan.layout),
         Clock(deadline, lambda: ensemble.reserve_seconds),
         observe=with_ensemble,
-        on_member=ensemble.notice,
+        on_member=on_member,
     )
 
 
@@ -141,32 +195,57 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         get_family(name, problem.folder.code)
     if request.n_trials is not None and request.n_trials < 1:
         raise InputError(f"--trials {request.n_trials} is not positive; ask for at least 1")
-    if request.n_trials is None and request.budget_seconds is None:
-        raise InputError("a search needs an end; give --trials or --time-budget")
+    started = request.started or time.time()
+    budget_seconds = within(request.until, request.budget_seconds, started)
+    if request.n_trials is None and budget_seconds is None:
+        raise InputError("a search needs an end; give --trials or --time-budget, or --until")
     model_seed = config.model_seed if request.model_seed is None else request.model_seed
     sampler_seed = config.sampler_seed if request.sampler_seed is None else request.sampler_seed
     if min(model_seed, sampler_seed) < 0:
         raise InputError(f"seed {min(model_seed, sampler_seed)} is negative; give 0 or more")
     executor = request.executor or config.executor
-    if executor not in get_args(ExecutorName):
-        raise UnknownNameError("executor", executor, get_args(ExecutorName))
+    pruner = request.pruner or config.pruner
+    for what, name, known in (("executor", executor, ExecutorName), ("pruner", pruner, Pruner)):
+        if name not in get_args(known):
+            raise UnknownNameError(what, name, get_args(known))
+    rig = problem.config.rig
+    address = request.address or rig.address
+    if address is not None and executor not in ("auto", "ray", "tune"):
+        raise InputError(f"--address {address} needs Ray, but the executor is {executor!r}; leave --executor out")
+    fold_seconds = request.fold_seconds or (parse_duration(rig.fold_timeout) if rig.fold_timeout else None)
     return replace(
         request,
         families=families,
-        workers=request.workers or config.workers or len(os.sched_getaffinity(0)),
         executor=executor,
         model_seed=model_seed,
         sampler_seed=sampler_seed,
-        started=request.started or time.time(),
+        started=started,
+        budget_seconds=budget_seconds,
+        address=address,
+        storage=request.storage or config.storage,
+        pruner=pruner,
+        fold_seconds=fold_seconds,
     )
 
 
-def make_executor(problem: Problem, request: SearchRequest) -> Executor:
+def within(until: float | None, budget_seconds: float | None, started: float) -> float | None:
+    """The time budget of a call that begins at ``started`` and ends by ``until``; both since the epoch.
+
+    >>> within(1000.0, 90.0, 960.0), within(1000.0, None, 960.0), within(None, 90.0, 960.0)
+    (40.0, 40.0, 90.0)
+    """
+    if until is None:
+        return budget_seconds
+    left = max(0.0, until - started)
+    return left if budget_seconds is None else min(budget_seconds, left)
+
+
+def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> Executor:
     """The executor that was asked for; ``auto`` takes spawned processes for short budgets, else Ray."""
     root, name = problem.folder.root, request.executor
     if name == "auto":
         is_short = request.budget_seconds is not None and request.budget_seconds < SHORT_BUDGET_SECONDS
-        name = "local" if is_short else "ray"
+        name = "local" if is_short and request.address is None else "ray"
     if name == "inline":
         from foldsmith.search.executors.inline import InlineExecutor
 
@@ -174,10 +253,12 @@ def make_executor(problem: Problem, request: SearchRequest) -> Executor:
     if name == "local":
         from foldsmith.search.executors.local import LocalExecutor
 
-        return LocalExecutor(root, request.workers)
+        return LocalExecutor(root, layout)
     from foldsmith.search.executors.ray import RayExecutor
 
-    return RayExecutor(root, request.workers)
+    rig = problem.config.rig
+    n_workers = request.workers or rig.workers
+    return RayExecutor(root, layout, address=request.address, n_workers=n_workers, shares_folder=rig.shared_folder)
 
 
 def last_request(problem: Problem) -> SearchRequest:
@@ -189,11 +270,17 @@ def last_request(problem: Problem) -> SearchRequest:
     if not problem.folder.launch.exists():
         raise InputError(f"no search was started in {problem.folder.root} yet; use 'foldsmith run' or 'search'")
     record: dict[str, Any] = read_json(problem.folder.launch)["request"]
-    request = SearchRequest(**{**record, "families": tuple(record["families"]), "started": time.time()})
+    gpus = None if record.get("gpus") is None else tuple(record["gpus"])
+    request = SearchRequest(**{**record, "families": tuple(record["families"]), "gpus": gpus, "started": time.time()})
     if request.budget_seconds is None:
         return request
     left = read_json(problem.folder.driver)["seconds_left"] if problem.folder.driver.exists() else None
     left = request.budget_seconds if left is None else left
+    if request.until is not None and request.until - request.started < 1:
+        raise InputError(
+            f"the last search was to end at {show_clock(request.until)}, which has passed; "
+            "go on with 'foldsmith run --until 07:30'"
+        )
     if left < 1:
         raise InputError("the last search used its whole time; go on with 'foldsmith run --time-budget 10m'")
     return replace(request, budget_seconds=left)
@@ -201,11 +288,19 @@ def last_request(problem: Problem) -> SearchRequest:
 
 @contextmanager
 def _stopping_on_signals(driver: Driver) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets running folds end and be stored, the second one ends at once."""
+    """The first SIGINT or SIGTERM lets running folds end and be stored, the second one ends at once.
+
+    So does a SIGHUP, unless it is ignored (by ``nohup``); but one terminal that goes away may send several of them.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     seen: list[int] = []
+    terminal = Terminal()
+
+    def hang_up(number: int, frame: object) -> None:
+        terminal.let_go()
+        driver.request_stop()
 
     def handle(number: int, frame: object) -> None:
         if seen:
@@ -214,6 +309,8 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
         driver.request_stop()
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

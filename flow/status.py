@@ -4,17 +4,20 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from foldsmith.flow.heartbeat import Heartbeat, driver_of, last_beat
 from foldsmith.problem.contract import open_problem
-from foldsmith.problem.errors import InputError
-from foldsmith.problem.files import read_json
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
 from foldsmith.results.top import ranked
-from foldsmith.search.locks import lock_owner
+
+# A driver that is asked a second time drops everything at once; one that is stuck in C code hears no signal.
+KILL_AFTER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def status(root: Path) -> Status:
     folder = problem.folder
     members = MemberStore(folder).all(contract=problem.contract)
     complete = [member for member in members if member.state == "complete"]
-    owner = lock_owner(folder.driver_lock)
-    beat = read_json(folder.driver) if folder.driver.exists() else None
+    owner = driver_of(folder)
+    beat = last_beat(folder)
     best = {}
     for kind, of_kind in (("single", ("trial", "imported")), ("blend", ("blend",))):
         order = ranked([m for m in complete if m.kind in of_kind], greater_is_better=problem.metric.greater_is_better)
@@ -77,34 +80,89 @@ def status(root: Path) -> Status:
         dict(Counter(member.state for member in members if member.kind == "trial")),
         best,
         str(current) if current.exists() else None,
-        beat["snapshot"] if beat is not None and owner is not None else None,
+        beat.snapshot.to_json() if beat is not None and owner is not None else None,
     )
 
 
-def _phase(owner: int | None, beat: dict[str, Any] | None, *, was_launched: bool) -> str:
+def _phase(owner: int | None, beat: Heartbeat | None, *, was_launched: bool) -> str:
     if beat is None:
         return "starting" if owner is not None else "interrupted" if was_launched else "idle"
-    phase = str(beat["snapshot"]["phase"])
-    if owner is not None or phase == "failed":
-        return phase
-    return "idle" if phase == "blending" else "interrupted"
+    if owner is not None:
+        return beat.snapshot.phase
+    return {"done": "idle", "failed": "failed"}.get(beat.ending(), "interrupted")
 
 
-def stop(root: Path, *, wait_seconds: float = 600.0) -> int:
+@dataclass(frozen=True)
+class Stopped:
+    """What came of asking a driver to stop.
+
+    Args:
+        driver: the process that was asked.
+        how: ``drained`` (its running folds ended and were stored), ``killed`` (it ended at once, folds that ran are
+            lost), ``done`` or ``failed`` (it came to its own end meanwhile), or ``running`` (it still runs).
+    """
+
+    driver: int
+    how: str
+
+
+def stop(
+    root: Path,
+    *,
+    wait_seconds: float = 600.0,
+    kill_after_seconds: float = KILL_AFTER_SECONDS,
+    tell: Callable[[int, bool], None] = lambda driver, again: None,
+) -> Stopped:
     """Ask the running driver to let its folds end and stop; a second call ends it at once.
 
-    Returns:
-        The process id that was asked.
+    Args:
+        wait_seconds: for its folds to end.
+        kill_after_seconds: when a driver that is asked a second time and does not end is killed.
+        tell: gets the process that was asked, and whether somebody had asked it before.
 
     Raises:
         InputError: nothing runs in ``root``.
+        FoldsmithError: its process cannot be reached.
     """
     folder = Folder(root)
-    owner = lock_owner(folder.driver_lock)
-    if owner is None:
-        raise InputError(f"no search is running in {root}; nothing to stop")
-    os.kill(owner, signal.SIGTERM)  # SIGINT is ignored by what a script started in the background
+    driver = driver_of(folder)
+    beat = last_beat(folder)
+    if driver is None:
+        is_left = beat is not None and beat.ending() in ("died", "interrupted")
+        hint = "; the last one did not come to its end, go on with 'foldsmith resume'" if is_left else ""
+        raise InputError(f"no search is running in {root}; nothing to stop{hint}")
+    again = beat is not None and beat.snapshot.phase == "stopping"
+    _signal(driver, signal.SIGTERM)  # SIGINT is ignored by what a script started in the background
+    tell(driver, again)
+    if _ends(folder, driver, kill_after_seconds if again else wait_seconds):
+        return Stopped(driver, _how(folder))
+    if not again:
+        return Stopped(driver, "running")
+    _signal(driver, signal.SIGKILL)
+    return Stopped(driver, "killed" if _ends(folder, driver, kill_after_seconds) else "running")
+
+
+def _signal(driver: int, number: int) -> None:
+    try:
+        os.kill(driver, number)
+    except ProcessLookupError:
+        raise FoldsmithError(
+            f"process {driver}, which searches here, is not on this machine or in another container; stop it there"
+        ) from None
+    except PermissionError:
+        raise FoldsmithError(f"process {driver}, which searches here, belongs to another user; ask them") from None
+
+
+def _ends(folder: Folder, driver: int, wait_seconds: float) -> bool:
     give_up = time.monotonic() + wait_seconds
-    while lock_owner(folder.driver_lock) == owner and time.monotonic() < give_up:
+    while driver_of(folder) == driver:
+        if time.monotonic() >= give_up:
+            return False
         time.sleep(0.1)
-    return owner
+    return True
+
+
+def _how(folder: Folder) -> str:
+    beat = last_beat(folder)
+    ending = "died" if beat is None else beat.ending()
+    return {"interrupted": "drained", "died": "killed"}.get(ending, ending)

@@ -13,7 +13,8 @@ from foldsmith.problem.files import FORMAT, write_bytes
 from foldsmith.problem.folds import Scheme
 from foldsmith.problem.goal import Task
 
-Executor = Literal["auto", "ray", "local", "inline"]
+Executor = Literal["auto", "ray", "local", "inline", "tune"]
+Pruner = Literal["none", "halving", "median", "hyperband", "wilcoxon"]
 
 
 class _Section(BaseModel):
@@ -69,18 +70,51 @@ class SearchSection(_Section):
 
     families: list[str] = Field(default_factory=list)
     executor: Executor = "auto"
-    workers: Annotated[int, Field(ge=0)] = 0
+    pruner: Pruner = "none"
+    storage: str | None = None
     model_seed: Annotated[int, Field(ge=0)] = 0
     sampler_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class RigSection(_Section):
+    """What a search may use of the machine; flags go before it.
+
+    ``gpus`` are devices as ``CUDA_VISIBLE_DEVICES`` takes them, all by default; ``per_gpu`` says how many folds of a
+    family share one (0 keeps it on the CPU); ``workers`` are CPU folds side by side, one per core by default.
+    ``address`` is a Ray cluster's; ``shared_folder`` is false when its other machines do not see the competition
+    folder at the same path.
+    """
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    gpus: list[str | int] | None = None
+    per_gpu: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    ram_limit: str = "80%"
+    fold_timeout: str | None = None
+    address: str | None = None
+    shared_folder: bool = True
 
 
 class StoreSection(_Section):
     """What is kept of finished members: predictions always, fitted models as ``keep_models`` says.
 
     ``"all"``, ``"top:30"`` (of the members by score) or ``"top:30+blend"`` (and those that a blend uses).
+    ``mirror`` is the URL of an object store (``s3://bucket/path``) that gets a copy of every finished member.
     """
 
     keep_models: Annotated[str, Field(pattern=r"^(all|top:\d+(\+blend)?)$")] = "top:30+blend"
+    mirror: Annotated[str, Field(pattern=r"^[a-z0-9+]+://.+$")] | None = None
+
+
+class HooksSection(_Section):
+    """Shell commands that are run beside a search, with one JSON object on stdin.
+
+    ``on_best``: a new best score; ``on_finish``: the search ended by itself; ``on_fail``: it ended with an error, or
+    a family was closed because its trials fail.
+    """
+
+    on_best: str | None = None
+    on_finish: str | None = None
+    on_fail: str | None = None
 
 
 class Config(_Section):
@@ -96,7 +130,9 @@ class Config(_Section):
     split: SplitSection
     columns: dict[str, Kind] = Field(default_factory=dict)
     search: SearchSection = Field(default_factory=SearchSection)
+    rig: RigSection = Field(default_factory=RigSection)
     store: StoreSection = Field(default_factory=StoreSection)
+    hooks: HooksSection = Field(default_factory=HooksSection)
 
 
 def load_config(path: Path) -> Config:
@@ -153,7 +189,7 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
     document.add(tomlkit.comment("afterwards another metric, split or train file starts a new set of results."))
     document.add("format", tomlkit.item(config.format))
     for name, section in config.model_dump(exclude_none=True).items():
-        if isinstance(section, dict) and name != "columns":
+        if isinstance(section, dict) and section and name != "columns":
             document.add(name, _table(name, section, reasons))
     columns = tomlkit.table()
     columns.add(tomlkit.comment('inferred kinds; overrule one by a line such as  Ticket = "text"'))

@@ -60,6 +60,11 @@ class Folder:
         return self.state / "logs"
 
     @property
+    def store(self) -> Path:
+        """Names this folder: a copy on another machine has the same problem but other members."""
+        return self.state / "store.json"
+
+    @property
     def driver_lock(self) -> Path:
         """Held by the one process that owns the studies."""
         return self.state / "driver.lock"

@@ -44,17 +44,39 @@ class FoldStore:
         self, save_model: Callable[[Path], None], curve: NDArray[np.float64] | None, record: dict[str, Any]
     ) -> None:
         """Stage 1: write model and curve into a temporary folder, make them durable, rename it into place."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        temporary.mkdir()
-        try:
+
+        def fill(temporary: Path) -> None:
             save_model(temporary)
             if curve is not None:
                 np.save(temporary / "curve.npy", curve, allow_pickle=False)
             names = sorted(file.name for file in temporary.iterdir())
-            for name in names:
-                sync(temporary / name)
             write_json(temporary / "fitted.json", {**record, "files": _vouch(temporary, names)})
+
+        self._appear(fill)
+
+    def receive(self, unpack: Callable[[Path], None]) -> None:
+        """Take a fold that was fitted elsewhere: ``unpack`` puts its files into a folder, which must prove whole.
+
+        Raises:
+            FoldsmithError: the files are not what their records vouch for.
+        """
+
+        def fill(temporary: Path) -> None:
+            unpack(temporary)
+            if FoldStore(temporary).state(verify=True) == "missing":
+                raise FoldsmithError(f"fold {self.path.name} of {self.path.parent.parent.name} came incomplete")
+
+        self._appear(fill)
+
+    def _appear(self, fill: Callable[[Path], None]) -> None:
+        """Fill a temporary folder, make it durable, rename it into place."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary.mkdir()
+        try:
+            fill(temporary)
+            for file in temporary.iterdir():
+                sync(file)
             if self.path.exists():  # a harmed fold is fitted again; a whole one never comes here
                 shutil.rmtree(self.path)
             os.rename(temporary, self.path)

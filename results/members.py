@@ -4,6 +4,7 @@ members/<id>/meta.json, oof.npy, test.npy, folds/…
 """
 
 import re
+import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -75,7 +76,15 @@ class MemberStore:
 
     def __init__(self, folder: Folder) -> None:
         self._root = folder.members
+        self._identity = folder.store
         self._read: dict[str, tuple[tuple[int, int, int], Member]] = {}
+
+    @property
+    def identity(self) -> str:
+        """What tells this store from that of another copy of the folder; made on the first call."""
+        if not self._identity.exists():
+            write_json(self._identity, {"id": uuid.uuid4().hex[:12]})
+        return str(read_json(self._identity)["id"])
 
     def reserve(self, prefix: str) -> str:
         """A new id ``prefix-0001``, ``prefix-0002``, … reserved by creating its folder.

@@ -4,28 +4,32 @@ import datetime
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from optuna.trial import FrozenTrial
 
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import FoldsmithError, InputError
+from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.files import write_json
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.jobs import Fault, Job, JobResult
-from foldsmith.search.journal import open_journal, repair_journal
+from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.pace import Clock, Pace
+from foldsmith.search.placement import Need, Placement
 from foldsmith.search.policies import EqualTime, FamilyLoad, FamilyPolicy, RoundRobin
+from foldsmith.search.racing import get_racer
+from foldsmith.search.slots import Slot
 from foldsmith.search.snapshot import Snapshot
-from foldsmith.search.studies import FamilyStudy, studied_families
-from foldsmith.search.trials import ActiveTrial, adopt_trial
+from foldsmith.search.studies import Ask, FamilyStudy
+from foldsmith.search.trials import ActiveTrial, RunningJob, adopt_trial
 from foldsmith.search.view import SearchView, n_ended, take_snapshot
-from foldsmith.spaces.family import Facts, Family
-from foldsmith.spaces.registry import get_family
 
 TICK_SECONDS = 0.25
 MAX_FAILURES_IN_A_ROW = 3
 MAX_RESTARTS = 3
+ADOPT_SECONDS = 20.0  # between looks for trials of other drivers that died
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,11 @@ class SearchOptions:
         n_trials: the total over these families and over all calls; None for no limit.
         budget_seconds: for display; the clock keeps the time.
         model_seed: of the estimators. ``sampler_seed``: of the samplers.
+        racer: who decides after a few folds whether a trial gets the others.
+        gpu_shares: of a GPU that a fold takes, by family, where somebody chose; 0 keeps a family on the CPU.
+        fold_seconds: a fold that takes longer is ended; None for many times the family's usual time.
+        storage_url: of a database that several drivers share; None for the folder's journal.
+        notices: to be said first.
     """
 
     families: tuple[str, ...]
@@ -50,6 +59,11 @@ class SearchOptions:
     budget_seconds: float | None = None
     model_seed: int = 0
     sampler_seed: int = 0
+    racer: str = "none"
+    gpu_shares: Mapping[str, float] = field(default_factory=dict)
+    fold_seconds: float | None = None
+    storage_url: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,22 +101,22 @@ class Driver:
         self._observe = observe
         self._on_member = on_member
         self._members = MemberStore(problem.folder)
-        self._pace = Pace(clock, executor.n_slots, problem.plan.n_folds)
+        self._racer = get_racer(options.racer)
+        self._placement = Placement(executor, options.gpu_shares)
+        self._pace = Pace(clock, self._n_slots, problem.plan.n_folds)
         self._policy: FamilyPolicy = RoundRobin() if clock.deadline is None else EqualTime()
-        self._studies: dict[str, FamilyStudy] = {}
-        self._families: dict[str, Family] = {}
-        self._skipped: dict[str, str] = {}
+        self._book = StudyBook()
         self._active: dict[str, ActiveTrial] = {}
-        self._started_at: dict[tuple[str, int | None], float] = {}
+        self._running: dict[tuple[str, int | None], RunningJob] = {}
         self._history: dict[str, list[Member]] = defaultdict(list)
         self._n_ended_before = 0
         self._failures: dict[str, int] = defaultdict(int)
         self._closed: set[str] = set()
         self._began = time.time()
-        self._beat_at = 0.0
+        self._shown_at = self._beat_at = self._adopt_at = 0.0
         self._stop = False
         self._restarts = 0
-        self._messages: list[str] = []
+        self._messages: list[str] = list(options.notices)
 
     def request_stop(self) -> None:
         """Finish the folds that run, start nothing new. Safe to call from a signal handler."""
@@ -113,12 +127,13 @@ class Driver:
 
         Raises:
             InputError: none of the families can take this problem.
+            ContractError: the racer judges by other values than the studies hold.
             SearchFailedError: nothing is left to try, and no trial was ever completed.
         """
-        self._open_studies()
+        self._open()
         if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
-            self._executor.start()
             try:
+                self._executor.start()
                 self._work()
             finally:
                 self._executor.shutdown()
@@ -127,18 +142,21 @@ class Driver:
         self._show(ended if ended in ("interrupted", "failed") else "blending", force=True)
         if ended == "failed":
             raise SearchFailedError(f"no trial was completed; {self._messages[-1]}")
-        return SearchOutcome(ended, self._skipped)
+        return SearchOutcome(ended, self._book.skipped)
 
     def _has_work(self) -> bool:
-        return self._clock.left() > 0 and (bool(self._active) or self._wants_trials())
+        return self._clock.left() > 0 and (bool(self._active) or self._wants_trials() or self._can_promote())
 
     def _work(self) -> None:
         while True:
             self._fill_slots()
-            if not self._executor.running():
+            if not self._running and not (self._executor.is_warming and self._has_work() and not self._stop):
                 return
             self._show("stopping" if self._stop else "searching")
             self._collect()
+            self._end_overdue()
+            if self._book.leases.is_shared:
+                self._keep_leases()
             if self._clock.left() <= 0:
                 self._kill_all()
 
@@ -149,119 +167,191 @@ class Driver:
             return "out_of_time"
         return "failed" if any(self._failures.values()) and not any(self._history.values()) else "done"
 
-    # --- studies -----------------------------------------------------------------------------------------------
+    # --- what is there already ---------------------------------------------------------------------------------
 
-    def _open_studies(self) -> None:
+    def _open(self) -> None:
         problem, options = self._problem, self._options
-        cut = repair_journal(problem.folder.journal)
-        if cut:
-            self._say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
-        storage = open_journal(problem.folder.journal)
-        facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
-        # A dead driver's trials are finished whichever families were asked for now.
-        names = dict.fromkeys([*options.families, *studied_families(storage, problem.contract)])
-        for name in names:
-            try:
-                family = get_family(name, problem.folder.code)
-            except FoldsmithError as error:
-                if name in options.families:
-                    raise
-                self._skipped[name] = str(error)  # a user's family that is gone must not stop the others
-                continue
-            if reason := family.accepts(facts):
-                self._skipped[name] = reason
-                continue
-            self._families[name] = family
-            self._studies[name] = FamilyStudy(
-                storage,
-                problem.contract,
-                name,
-                family.space(facts),
-                family.defaults(facts),
-                metric=problem.metric.name,
-                greater_is_better=problem.metric.greater_is_better,
-                seed=options.sampler_seed,
-                model_seed=options.model_seed,
-            )
-        if not any(name in self._studies for name in options.families):
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._skipped.items())
-            raise InputError(f"none of the families can take this problem ({reasons}); name others")
+        self._book = open_studies(
+            problem,
+            options.families,
+            self._racer,
+            storage_url=options.storage_url,
+            seed=options.sampler_seed,
+            model_seed=options.model_seed,
+            say=self._say,
+        )
         for member in self._members.all(contract=problem.contract, states=["complete"]):
             if member.kind == "trial":
                 self._history[member.family].append(member)
-        self._n_ended_before = n_ended(self._studies, options.families)
-        for study in self._studies.values():
-            self._adopt(study)
+        self._n_ended_before = n_ended(self._book.studies, options.families)
+        self._adopt_all()
         self._drop_orphans()
 
-    def _adopt(self, study: FamilyStudy) -> None:
-        for ask in study.adopt():
-            assert ask.member is not None
-            if not self._members.has(ask.member):
-                study.fail(ask.trial, "lost_ask", f"the folder of {ask.member} is gone")
-                continue
-            trial = adopt_trial(study, ask, self._members, self._problem)
-            trial.deadline = self._pace.trial_deadline(study.family)
-            self._active[ask.member] = trial
-            self._say(f"took up {ask.member} again: {len(trial.provisional)} folds were fitted")
+    def _adopt_all(self) -> None:
+        self._adopt_at = time.time() + ADOPT_SECONDS
+        for study in self._book.studies.values():
+            for ask in study.adopt():
+                self._adopt(study, ask)
+
+    def _adopt(self, study: FamilyStudy, ask: Ask) -> None:
+        if ask.member is None:  # its folds lie in another copy of the folder, on another machine
+            self._bind(study, ask)
+            return
+        if not self._members.has(ask.member):
+            study.fail(ask.trial, "lost_ask", f"the folder of {ask.member} is gone")
+            return
+        trial = self._take_up(study, ask)
+        self._say(f"took up {trial.member} again: {len(trial.provisional)} folds were fitted")
+
+    def _take_up(self, study: FamilyStudy, ask: Ask) -> ActiveTrial:
+        """Go on with a trial that has a member, and so perhaps fitted folds."""
+        trial = adopt_trial(study, ask, self._members, self._problem)
+        self._activate(trial)
+        self._judge(trial)
+        return trial
+
+    def _activate(self, trial: ActiveTrial) -> None:
+        trial.deadline = self._pace.trial_deadline(trial.family)
+        trial.need = self._placement.need(trial.family, self._book.resources(trial.family, trial.ask.params))
+        self._active[trial.member] = trial
 
     def _drop_orphans(self) -> None:
-        """Clear what a crash left between an id and its trial: reserved folders, records that no trial points to."""
+        """Clear what a crash left between an id and its trial: reserved folders, records that no trial points to.
+
+        Where other drivers may be at work in the folder, what looks like an orphan may be theirs.
+        """
+        if self._book.leases.is_shared:
+            return
         if self._problem.folder.members.exists():
             for path in self._problem.folder.members.iterdir():
                 if path.is_dir() and not any(path.iterdir()):
                     path.rmdir()
         for member in self._members.all(contract=self._problem.contract, states=["running"]):
-            if member.family in self._studies and member.id not in self._active:
-                self._fail_member(member.id, "lost_ask", "the driver died while this trial was being made")
+            if member.family in self._book.studies and member.id not in self._active:
+                self._fail_member(member.id, Fault("lost_ask", "the driver died while this trial was being made"))
+
+    def _keep_leases(self) -> None:
+        """Drop what another driver took over; take over what a dead one left."""
+        lost = self._book.leases.renew()
+        for trial in [trial for trial in self._active.values() if trial.ask.trial_id in lost]:
+            self._lose(trial)
+        if time.time() > self._adopt_at and not self._stop:
+            self._adopt_all()
+
+    def _lose(self, trial: ActiveTrial) -> None:
+        """Another driver has the trial now: its result is not this one's to tell."""
+        self._say(f"{trial.member} was taken over by another driver, which had not heard of this one for long")
+        self._fail_member(trial.member, Fault("lost_lease", "another driver took the trial over"))
+        self._forget(trial)
 
     # --- choosing work -----------------------------------------------------------------------------------------
 
     def _fill_slots(self) -> None:
-        while not self._stop and self._executor.n_free and self._clock.left() > 0:
-            job = self._next_job()
-            if job is None:
+        while not self._stop and self._placement.has_free_slot and self._clock.left() > 0:
+            placed = self._next_job()
+            if placed is None:
                 return
-            self._started_at[job.key] = time.time()
-            self._executor.submit(job)
+            job, slot = placed
+            self._running[job.key] = RunningJob(job, slot, time.time())
+            self._executor.submit(job, slot.number)
+        if notice := self._placement.take_notice():
+            self._say(notice)
 
-    def _next_job(self) -> Job | None:
+    def _next_job(self) -> tuple[Job, Slot] | None:
         """Folds of trials that have begun go before new trials: fewer are open when something ends the search."""
         for trial in self._active.values():
-            if trial.has_job() and self._pace.fits(trial.family, trial.n_folds_left):
-                return trial.next_job(self._pace.fold_deadline(trial.deadline, trial.n_folds_left))
-        while (family := self._next_family()) is not None:
-            if (started := self._start_trial(self._studies[family])) is not None:
-                return started.next_job(self._pace.fold_deadline(started.deadline, started.n_folds_left))
+            if self._is_ready(trial) and (slot := self._slot_for(trial)) is not None:
+                return self._place(trial, slot)
+        while (started := self._new_trial()) is not None:
+            if started.has_job() and (slot := self._slot_for(started)) is not None:
+                return self._place(started, slot)
         return None
 
-    def _wants_trials(self) -> bool:
-        names = [name for name in self._options.families if name in self._studies]
-        wanted = self._options.n_trials
-        open_families = [name for name in names if name not in self._closed]
-        return bool(open_families) and (wanted is None or sum(self._n_trials(name) for name in names) < wanted)
+    def _is_ready(self, trial: ActiveTrial) -> bool:
+        one_by_one = not self._executor.capabilities.folds_side_by_side
+        if not trial.has_job() or (one_by_one and trial.running):
+            return False
+        return self._pace.fits(trial.family, trial.n_folds_left)
 
-    def _n_trials(self, family: str) -> int:
-        return self._studies[family].n_counted()
+    def _slot_for(self, trial: ActiveTrial) -> Slot | None:
+        return self._placement.find(trial.family, trial.need, member=trial.member, is_finish=trial.is_fitted)
 
-    def _next_family(self) -> str | None:
+    def _place(self, trial: ActiveTrial, slot: Slot) -> tuple[Job, Slot]:
+        n_waiting = self._n_waiting()
+        job = trial.next_job(self._pace.fold_deadline(trial.family, trial.deadline, trial.n_folds_left))
+        return self._placement.occupy(job, slot, trial.need, n_waiting), slot
+
+    def _n_waiting(self) -> int | None:
+        """Jobs that could start now; None when new trials can always be had."""
+        waiting = sum(max(1, len(trial.startable)) for trial in self._active.values() if trial.has_job())
         if not self._wants_trials():
+            return waiting
+        if self._options.n_trials is None:
             return None
-        names = [name for name in self._options.families if name in self._studies and name not in self._closed]
-        loads = [
-            FamilyLoad(name, self._n_trials(name), self._pace.spent(name)) for name in names if self._pace.fits(name)
-        ]
-        return self._policy.choose(loads) if loads else None
+        return waiting + (self._options.n_trials - self._n_counted()) * self._problem.plan.n_folds
+
+    def _wants_trials(self) -> bool:
+        wanted = self._options.n_trials
+        return bool(self._open_families()) and (wanted is None or self._n_counted() < wanted)
+
+    def _open_families(self) -> list[str]:
+        return [name for name in self._options.families if name in self._book.studies and name not in self._closed]
+
+    def _n_counted(self) -> int:
+        families = (name for name in self._options.families if name in self._book.studies)
+        return sum(self._book.studies[name].n_counted() for name in families)
+
+    def _n_slots(self, family: str) -> int:
+        return self._placement.n_slots(self._family_need(family).gpu_share > 0) if family in self._book.studies else 1
+
+    def _family_need(self, family: str) -> Need:
+        return self._placement.need(family, self._book.wishes[family])
+
+    def _new_trial(self) -> ActiveTrial | None:
+        """A new trial, or a pruned one's second chance, of a family that has a slot and time; None if none has."""
+        while True:
+            may_start = self._wants_trials()
+            names = [name for name in self._open_families() if may_start or self._promotable(name) is not None]
+            loads = [
+                FamilyLoad(name, self._book.studies[name].n_counted(), self._pace.spent(name))
+                for name in names
+                if self._pace.fits(name) and self._placement.find(name, self._family_need(name)) is not None
+            ]
+            if not loads:
+                return None
+            study = self._book.studies[self._policy.choose(loads)]
+            pruned = self._promotable(study.family)
+            if pruned is not None:
+                trial = self._take_up(study, study.promote(pruned))
+                self._members.write(replace(self._members.get(trial.member), state="running"))
+                return trial
+            if (started := self._start_trial(study)) is not None:
+                return started
+
+    def _promotable(self, family: str) -> FrozenTrial | None:
+        """A pruned trial that deserves its other folds; when no new trial may start but time is left, the best one."""
+        at_end = not self._wants_trials() and self._clock.deadline is not None
+        return self._racer.promotable(self._book.studies[family], at_end=at_end)
+
+    def _can_promote(self) -> bool:
+        return any(self._promotable(name) is not None for name in self._open_families())
 
     def _start_trial(self, study: FamilyStudy) -> ActiveTrial | None:
-        ask = study.ask()
+        with self._book.leases.asking():  # other drivers count the same trials
+            if not self._wants_trials():
+                return None
+            ask = study.ask()
         if ask is None:
             self._close(study.family, "its search space has nothing new to try")
             return None
         if ask.same_as is not None:
             study.reuse(ask)
             return None
-        problem, family = self._problem, self._families[study.family]
+        return self._bind(study, ask)
+
+    def _bind(self, study: FamilyStudy, ask: Ask) -> ActiveTrial | None:
+        """Give a trial a member of its own; None when another driver has taken it over meanwhile."""
+        problem, family = self._problem, self._book.families[study.family]
         member = Member(
             id=self._members.reserve(family.prefix),
             kind="trial",
@@ -279,12 +369,12 @@ class Driver:
         )
         self._members.write(member)
         attributes = {"family": study.family, "policy": family.stopping, "model_seed": self._options.model_seed}
-        study.accept(ask, member.id, attributes)
-        deadline = self._pace.trial_deadline(study.family)
-        trial = ActiveTrial(
-            study, ask, member.id, self._options.model_seed, list(range(problem.plan.n_folds)), deadline
-        )
-        self._active[member.id] = trial
+        if not study.accept(ask, member.id, attributes):
+            self._fail_member(member.id, Fault("lost_lease", "another driver took the trial over"))
+            return None
+        trial = ActiveTrial(study, ask, member.id, self._options.model_seed, list(range(problem.plan.n_folds)))
+        self._activate(trial)
+        self._judge(trial)
         return trial
 
     # --- taking results ----------------------------------------------------------------------------------------
@@ -296,10 +386,11 @@ class Driver:
             self._restart(error)
             return
         for result in results:
-            self._started_at.pop(result.job.key, None)
+            running = self._running.pop(result.job.key)
+            self._placement.vacate(running.slot, result)
             trial = self._active.get(result.job.member)
             if trial is not None:
-                self._take(trial, result)
+                self._take(trial, running.explain(result))
 
     def _restart(self, error: InfrastructureError) -> None:
         """Infrastructure broke: no trial is at fault, the folds that ran go back into the queue."""
@@ -307,10 +398,11 @@ class Driver:
         if self._restarts > MAX_RESTARTS:
             raise error
         self._say(f"{error}; starting it again ({self._restarts} of {MAX_RESTARTS})")
-        for job in self._executor.running().values():
-            if trial := self._active.get(job.member):
-                trial.take(JobResult(job, 0.0, fault=Fault("killed", str(error))))
-        self._started_at.clear()
+        for running in self._running.values():
+            if trial := self._active.get(running.job.member):
+                trial.take(JobResult(running.job, 0.0, fault=Fault("killed", str(error))))
+        self._running.clear()
+        self._placement.clear()
         self._executor.shutdown()
         self._executor.start()
 
@@ -320,9 +412,19 @@ class Driver:
             self._fail(trial, result.fault)
         elif result.fault is None:
             self._pace.note(trial.family, result.seconds, is_finish=result.job.fold is None)
-            trial.report()
             if result.job.fold is None:
                 self._complete(trial)
+            else:
+                trial.report()
+                self._judge(trial)
+
+    def _judge(self, trial: ActiveTrial) -> None:
+        """Give the trial its next folds, or prune it."""
+        if trial.judge(self._racer):
+            return
+        self._members.write(replace(self._members.get(trial.member), state="pruned"))
+        trial.study.prune(trial.ask.trial, f"{self._racer.name} after {trial.n_reported} folds")
+        self._forget(trial)
 
     def _complete(self, trial: ActiveTrial) -> None:
         member = self._members.get(trial.member)
@@ -340,41 +442,56 @@ class Driver:
                 "device": facts[0].get("device", "cpu"),
             },
         )
-        del self._active[trial.member]
+        self._forget(trial)
         self._history[trial.family].append(member)
         self._failures[trial.family] = 0
         self._on_member(member.id)
 
     def _fail(self, trial: ActiveTrial, fault: Fault) -> None:
-        self._fail_member(trial.member, fault.reason, fault.message, fault.tail)
+        self._fail_member(trial.member, fault)
         trial.study.fail(trial.ask.trial, fault.reason, fault.message)
-        del self._active[trial.member]
-        self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
+        self._forget(trial)
         self._failures[trial.family] += 1
+        self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
         if self._failures[trial.family] >= MAX_FAILURES_IN_A_ROW:
             self._close(trial.family, f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with {fault.message}")
 
-    def _fail_member(self, member: str, reason: str, message: str, tail: str = "") -> None:
-        error = {"reason": reason, "message": message, "tail": tail}
+    def _forget(self, trial: ActiveTrial) -> None:
+        del self._active[trial.member]
+        self._executor.ended(trial.member)
+
+    def _fail_member(self, member: str, fault: Fault) -> None:
+        error = {"reason": fault.reason, "message": fault.message, "tail": fault.tail}
         self._members.write(replace(self._members.get(member), state="failed", error=error))
 
     def _close(self, family: str, reason: str) -> None:
         self._closed.add(family)
         self._say(f"{family} is left out from here on: {reason}")
 
+    def _end_overdue(self) -> None:
+        """End folds that hang; one that iterates has stopped by itself at its deadline."""
+        if not self._executor.capabilities.can_kill:
+            return
+        for running in self._running.values():
+            limit = self._options.fold_seconds or self._pace.patience(running.job.family)
+            if running.killed_for is None and running.seconds > limit:
+                message = f"{running.job.label} did not end in {running.seconds:.0f} s; its limit was {limit:.0f} s"
+                running.killed_for = Fault("timeout", message)
+                self._executor.kill(running.slot.number)
+
     def _kill_all(self) -> None:
         """The time is over: end what runs. Whole folds stay; the next call goes on from them."""
         if self._executor.capabilities.can_kill:
-            for slot in self._executor.running():
-                self._executor.kill(slot)
+            for running in self._running.values():
+                self._executor.kill(running.slot.number)
 
     def _leave_unfinished(self) -> None:
         """Trials with fitted folds stay RUNNING for the next call; those without are closed and forgotten."""
         for trial in self._active.values():
             if not trial.provisional:
-                reason, message = "out_of_time", "the search ended before a fold was fitted"
-                self._fail_member(trial.member, reason, message)
-                trial.study.fail(trial.ask.trial, reason, message)
+                fault = Fault("out_of_time", "the search ended before a fold was fitted")
+                self._fail_member(trial.member, fault)
+                trial.study.fail(trial.ask.trial, fault.reason, fault.message)
 
     # --- telling people ----------------------------------------------------------------------------------------
 
@@ -383,6 +500,9 @@ class Driver:
         self._messages.append(message)
 
     def _show(self, phase: str, *, force: bool = False) -> None:
+        if not force and time.time() - self._shown_at < TICK_SECONDS:
+            return
+        self._shown_at = time.time()
         snapshot = take_snapshot(self._view(), phase)
         self._observe(snapshot)
         if force or time.time() - self._beat_at >= 1:
@@ -401,9 +521,9 @@ class Driver:
             self._began,
             self._clock,
             self._pace,
-            self._studies,
+            self._book.studies,
             self._history,
-            self._executor.running(),
-            self._started_at,
+            list(self._running.values()),
+            tuple(sorted(self._closed)),
             tuple(self._messages),
         )

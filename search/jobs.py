@@ -1,11 +1,12 @@
 """What a worker does: fit one fold, or finish a member whose folds are all fitted. Every result is on disk first."""
 
 import errno
+import os
 import platform
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,21 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
+from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
+from foldsmith.search.memory import PeakWatch, is_gpu_oom
 from foldsmith.search.rounds import chosen_round, inner_split
 from foldsmith.search.sampling import fold_seed
+from foldsmith.search.vram import held_vram_bytes
 from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.family import Family, FittedFold, FoldTask
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
+
+MAX_CACHE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,12 @@ class Job:
     """A piece of work for one slot: fit ``fold`` of a member, or finish the member when ``fold`` is None.
 
     Args:
+        slot: the name of the slot, for the record.
+        threads: that the library may use.
+        device: ``"cpu"`` or ``"cuda"``, which is the one GPU that the slot's worker sees.
         deadline: seconds since the epoch at which an iterative fit ends with what it has.
+        ram_limit_bytes: private memory at which the worker ends itself; None for no limit.
+        batch_divisor: nets divide their batch by it, after the GPU's memory was too small.
     """
 
     member: str
@@ -41,9 +53,12 @@ class Job:
     fold: int | None
     model_seed: int
     repeat: int = 0
+    slot: str = ""
     threads: int = 1
     device: str = "cpu"
     deadline: float | None = None
+    ram_limit_bytes: int | None = None
+    batch_divisor: int = 1
 
     @property
     def key(self) -> tuple[str, int | None]:
@@ -74,6 +89,8 @@ class JobResult:
         provisional: score of the fold before its round is chosen; for pruning and display.
         scores: of the finished member.
         facts: what the family noted of the fit.
+        peak_bytes: private memory of the worker at its highest during the job; ``held_bytes`` after it.
+        vram_bytes: memory of the GPU that the worker holds after the job.
     """
 
     job: Job
@@ -82,13 +99,24 @@ class JobResult:
     scores: Scores | None = None
     facts: dict[str, Any] | None = None
     fault: Fault | None = None
+    peak_bytes: int = 0
+    held_bytes: int = 0
+    vram_bytes: int = 0
 
 
 class Workbench:
     """What a worker process keeps between jobs: the opened problem, encoded folds, the last fitted models."""
 
-    def __init__(self, root: Path, *, cache_bytes: int = 1 << 30, n_recent: int = 8) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        cache_bytes: int = MAX_CACHE_BYTES,
+        n_recent: int = 8,
+        on_over_limit: Callable[[Job, int], None] = lambda job, peak: None,
+    ) -> None:
         self._root = root
+        self._on_over_limit = on_over_limit
         self._cache = FoldCache(cache_bytes)
         self._families: dict[str, Family] = {}
         self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
@@ -113,12 +141,19 @@ class Workbench:
     def run(self, job: Job) -> JobResult:
         """Do the job; any error becomes a fault of the result."""
         began = time.perf_counter()
-        try:
-            result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
-        except Exception as error:  # a failing fold must end one trial, never the worker
-            fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
-            result = JobResult(job, 0.0, fault=fault)
-        return replace(result, seconds=time.perf_counter() - began)
+        with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+            try:
+                result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
+            except Exception as error:  # a failing fold must end one trial, never the worker
+                fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
+                result = JobResult(job, 0.0, fault=fault)
+        return replace(
+            result,
+            seconds=time.perf_counter() - began,
+            peak_bytes=watch.peak_bytes,
+            held_bytes=watch.held_bytes,
+            vram_bytes=held_vram_bytes() if job.device == "cuda" else 0,
+        )
 
     def remember(self, job: Job, fold: int, fitted: FittedFold) -> None:
         """Keep a fitted model until its member is finished."""
@@ -147,6 +182,7 @@ class Workbench:
             threads=job.threads,
             device=job.device,
             deadline=job.deadline,
+            batch_divisor=job.batch_divisor,
             cache=self._cache,
         )
 
@@ -161,6 +197,7 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     task = bench.fold_task(job, fold)
     began = time.perf_counter()
     fitted = family.fit_fold(task)
+    _check_device(family, job, fitted)
     by_curve = family.stopping == "cv-curve"
     valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
     provisional = _provisional(bench.problem, fitted, task, valid)
@@ -174,9 +211,12 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
         "inner_round": inner_round,
         "seconds": time.perf_counter() - began,
         "facts": fitted.facts,
+        "slot": job.slot,
+        "threads": job.threads,
+        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     store.save_fitted(fitted.save, fitted.curve, record)
-    _log_fit(bench, job, fold)
+    note_fit(bench.problem.folder, job)
     if by_curve:
         bench.remember(job, fold, fitted)
     else:
@@ -298,15 +338,25 @@ def _provisional(problem: Problem, fitted: FittedFold, task: FoldTask, valid: ND
     return judge.metric.score(y, default_decision(judge.metric, judge.task, judge.n_classes).apply(valid))
 
 
-def _log_fit(bench: Workbench, job: Job, fold: int) -> None:
+def _check_device(family: Family, job: Job, fitted: FittedFold) -> None:
+    """A library that quietly went back to the CPU would block a GPU for a slow run."""
+    if job.device != "cpu" and fitted.facts.get("device", job.device) == "cpu":
+        raise FoldsmithError(
+            f"{family.name} trained on the CPU though the GPU was asked for; install a build of its library with CUDA "
+            f"and check the driver, or keep the family off the GPU with --per-gpu {family.name}=0"
+        )
+
+
+def note_fit(folder: Folder, job: Job) -> None:
     """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
-    logs = bench.problem.folder.logs
-    logs.mkdir(exist_ok=True)
-    with open(logs / "fits.log", "a") as file:
-        file.write(f"{job.member} {job.repeat} {fold}\n")
+    folder.logs.mkdir(exist_ok=True)
+    with open(folder.logs / "fits.log", "a") as file:
+        file.write(f"{job.member} {job.repeat} {job.fold}\n")
 
 
 def _reason(error: BaseException) -> str:
+    if is_gpu_oom(error):
+        return "gpu_oom"
     if isinstance(error, MemoryError):
         return "oom"
     if isinstance(error, FloatingPointError):

@@ -3,13 +3,20 @@
 import math
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 # Once something is known to finish, a family that was never timed is tried only when at least this much is left:
 # its first fold may cost an import of many seconds.
 LEAST_TRY_SECONDS = 10.0
+
+RECENT = 10  # times remembered per family
+# A fold that takes this many times its family's usual time, and at least ten minutes, hangs; the first one of a family
+# has six hours.
+HANGS_AFTER = 30
+LEAST_PATIENCE_SECONDS = 600.0
+UNTIMED_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -33,36 +40,38 @@ class Pace:
     """Measured times per family, and what follows from them.
 
     Args:
-        n_slots: jobs that run side by side.
+        n_slots: jobs of a family that can run side by side; nodes come and go, so it is asked each time.
         n_folds: of a full cross-validation.
     """
 
-    def __init__(self, clock: Clock, n_slots: int, n_folds: int) -> None:
+    def __init__(self, clock: Clock, n_slots: Callable[[str], int], n_folds: int) -> None:
         self._clock = clock
         self._n_slots = n_slots
         self._n_folds = n_folds
-        self._fold_seconds: dict[str, list[float]] = defaultdict(list)
-        self._finish_seconds: dict[str, list[float]] = defaultdict(list)
+        self._fold_seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._finish_seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+        self._spent: dict[str, float] = defaultdict(float)
 
     def note(self, family: str, seconds: float, *, is_finish: bool) -> None:
         """Remember how long a job took."""
         (self._finish_seconds if is_finish else self._fold_seconds)[family].append(seconds)
+        self._spent[family] += seconds
 
     def spent(self, family: str) -> float:
         """Slot seconds used by a family so far."""
-        return sum(self._fold_seconds[family]) + sum(self._finish_seconds[family])
+        return self._spent[family]
 
     def fold_seconds(self, family: str) -> float | None:
         """Typical time of a fold, None before the first one."""
-        recent = self._fold_seconds[family][-10:]
+        recent = self._fold_seconds[family]
         return statistics.median(recent) if recent else None
 
     def remaining(self, family: str, n_folds: int) -> float:
         """Expected wall seconds to fit ``n_folds`` more folds and finish the member; 0 for an untimed family."""
         fold = self.fold_seconds(family) or 0.0
-        finish = self._finish_seconds[family][-10:]
+        finish = self._finish_seconds[family]
         # An untimed finish predicts train and test once: cheaper than a fold.
-        return math.ceil(n_folds / self._n_slots) * fold + (statistics.median(finish) if finish else 0.5 * fold)
+        return self._waves(family, n_folds) * fold + (statistics.median(finish) if finish else 0.5 * fold)
 
     def fits(self, family: str, n_folds: int | None = None) -> bool:
         """Whether a trial (or the rest of one) is expected to end in time."""
@@ -81,10 +90,17 @@ class Pace:
             return None
         return time.time() + (0.5 * left if self.fold_seconds(family) is None else 0.9 * left)
 
-    def fold_deadline(self, trial_deadline: float | None, n_folds_left: int) -> float | None:
+    def fold_deadline(self, family: str, trial_deadline: float | None, n_folds_left: int) -> float | None:
         """When a fold that starts now should end, so that the trial's other waves of folds get as much time."""
         if trial_deadline is None or n_folds_left == 0:
             return None
         now = time.time()
-        waves = math.ceil(n_folds_left / self._n_slots)
-        return now + max(0.0, trial_deadline - now) / waves
+        return now + max(0.0, trial_deadline - now) / self._waves(family, n_folds_left)
+
+    def patience(self, family: str) -> float:
+        """Seconds after which a job of the family must be hanging, far beyond what its folds usually take."""
+        usual = self.fold_seconds(family)
+        return UNTIMED_SECONDS if usual is None else max(LEAST_PATIENCE_SECONDS, HANGS_AFTER * usual)
+
+    def _waves(self, family: str, n_folds: int) -> int:
+        return math.ceil(n_folds / max(1, self._n_slots(family)))

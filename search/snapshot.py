@@ -9,13 +9,14 @@ MAX_HISTORY = 24
 
 @dataclass(frozen=True)
 class SlotView:
-    """A busy slot: what runs there since when, and how long it usually takes (None when unknown)."""
+    """A busy slot: what runs there since when, how long it usually takes (None when unknown), and the slot's name."""
 
     slot: int
     member: str
     label: str
     seconds: float
     expected_seconds: float | None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Snapshot:
         n_trials_wanted: None without a trial budget.
         ensemble: nested score of the running ensemble and its standard error.
         eta_seconds: expected time to the end, None when unknown.
+        closed: families that the circuit breaker took out.
     """
 
     phase: str
@@ -54,6 +56,7 @@ class Snapshot:
     eta_seconds: float | None = None
     ensemble: tuple[float, float] | None = None
     ensemble_size: int = 0
+    closed: tuple[str, ...] = ()
     messages: tuple[str, ...] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,16 +1,21 @@
 """One Optuna study per family: asking, telling, adopting what a crash left, and counting what was done."""
 
+import contextlib
+import statistics
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
+from foldsmith.search.leases import Alone, Leases
 from foldsmith.search.sampling import point_key, sampler_for, suggest
+from foldsmith.search.trial_cache import TrialCache, WriteCounter
 from foldsmith.spaces.space import Params, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the driver tells people what happens
@@ -18,6 +23,14 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)  # the driver tells people 
 # Reasons of FAIL that say nothing about the parameters: such trials do not count, and their point may come again.
 NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate"})
 
+
+Reporting = Literal["fold score", "running mean"]
+
+# What the intermediate values of a study mean, as its attribute ``reported_values`` says it.
+REPORTED_VALUES: dict[Reporting, str] = {
+    "fold score": "provisional score of each fold, step = fold",
+    "running mean": "mean of the provisional scores so far, step = number of folds - 1",
+}
 
 # So many duplicates in a row, all but one of random points, mean that a small space has nothing new to offer.
 MAX_ATTEMPTS = 10
@@ -28,18 +41,25 @@ class Ask:
     """A new trial, or an old one taken up again.
 
     Args:
-        member: the id that its folds are stored under; None for a fresh ask.
+        member: the id that its folds are stored under; None for a fresh ask, and for a trial whose folds lie elsewhere.
         same_as: number of the finished trial with the same parameters, whose result is reused.
+        store: the other competition folder that holds the folds of a trial taken up; it needs a new member here.
     """
 
     trial: optuna.Trial
     params: Params
     member: str | None = None
     same_as: int | None = None
+    store: str | None = None
+
+    @property
+    def trial_id(self) -> int:
+        """What the leases know the trial by."""
+        return self.trial._trial_id
 
 
 class FamilyStudy:
-    """The study ``<contract>/<family>``; only the driver process uses it.
+    """The study ``<contract>/<family>``; only driver processes use it.
 
     A space of another version than the study's gets a study of its own, ``<contract>/<family> <version>``: Optuna
     cannot mix trials whose choices differ.
@@ -50,6 +70,8 @@ class FamilyStudy:
         defaults: points to try before the sampler decides.
         metric: what the dashboard calls the value.
         seed: of the sampler. ``model_seed`` is part of what makes two trials the same.
+        leases: what this driver may touch when it shares the storage with others.
+        store: id of the competition folder that holds this driver's folds.
     """
 
     def __init__(
@@ -64,48 +86,118 @@ class FamilyStudy:
         greater_is_better: bool,
         seed: int,
         model_seed: int = 0,
+        leases: Leases | None = None,
+        store: str | None = None,
     ) -> None:
         self.family = family
         self.space = space
         self._seed = seed
         self._model_seed = model_seed
-        self._study = optuna.create_study(
-            storage=storage,
-            study_name=_study_name(storage, f"{contract}/{family}", space.version),
-            direction="maximize" if greater_is_better else "minimize",
-            load_if_exists=True,
-        )
-        if not self._study.user_attrs:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                self._study.set_metric_names([metric])
-            self._study.set_user_attr("space_version", space.version)
-            self._study.set_user_attr("reported_values", "provisional score of each fold, step = fold")
+        self._leases = leases or Alone()
+        self._store = store
+        writes = WriteCounter(get_storage(storage))
+        with self._leases.asking():  # of two drivers that meet here one makes the study
+            self._study = optuna.create_study(
+                storage=cast(BaseStorage, writes),
+                study_name=_study_name(storage, f"{contract}/{family}", space.version),
+                direction="maximize" if greater_is_better else "minimize",
+                load_if_exists=True,
+            )
+            if not self._study.user_attrs:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ExperimentalWarning)
+                    self._study.set_metric_names([metric])
+                self._study.set_user_attr("space_version", space.version)
+                self._study.set_user_attr("reported_values", REPORTED_VALUES["fold score"])
+        self._cache = TrialCache(self._study, writes, self._leases)
+        self.reporting = self._read_reporting()
         for params in defaults:
             space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
         self._defaults = list(defaults)
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, oldest first; not to be changed."""
-        return self._study.get_trials(deepcopy=False)
+        """All trials, oldest first; not to be changed. Cheap; what other drivers did shows while asking, or soon."""
+        return self._cache.trials()
+
+    def frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """What the storage knows of a trial now."""
+        return self._study._storage.get_trial(trial._trial_id)
+
+    @property
+    def greater_is_better(self) -> bool:
+        """The direction of the metric."""
+        return self._study.direction == optuna.study.StudyDirection.MAXIMIZE
+
+    def report_as(self, conventions: Sequence[Reporting]) -> bool:
+        """Choose what intermediate values mean: the first of ``conventions``, while nothing was reported.
+
+        Returns:
+            Whether the study keeps to one of them. Reports of two kinds in one study could not be compared.
+        """
+        with self._leases.asking():  # of two drivers that meet here the second follows the first
+            self.reporting = self._read_reporting()
+            if self.reporting != conventions[0] and not any(self._has_reports(trial) for trial in self.trials()):
+                self._study.set_user_attr("reported_values", REPORTED_VALUES[conventions[0]])
+                self.reporting = conventions[0]
+        return self.reporting in conventions
+
+    def _has_reports(self, trial: FrozenTrial) -> bool:
+        """Whether a trial has reports, or another driver may be about to write some."""
+        is_open = self._leases.is_shared and trial.state == TrialState.RUNNING
+        return is_open or bool(trial.intermediate_values)
+
+    def _read_reporting(self) -> Reporting:
+        texts = {text: reporting for reporting, text in REPORTED_VALUES.items()}
+        # A crash while the study was made leaves none: it is set with the first racer, before anything is reported.
+        return texts.get(self._study.user_attrs.get("reported_values", ""), "fold score")
+
+    def fold_scores(self, trial: FrozenTrial) -> list[float]:
+        """Provisional scores of the folds that were reported, in fold order."""
+        values = [trial.intermediate_values[fold] for fold in range(len(trial.intermediate_values))]
+        if self.reporting == "fold score":
+            return values
+        sums = [mean * (fold + 1) for fold, mean in enumerate(values)]
+        # Differences of sums carry noise in the last digits; nobody should read it as part of a score.
+        return [float(f"{new - old:.12g}") for old, new in zip([0.0, *sums], sums, strict=False)]
+
+    def mean_after(self, trial: FrozenTrial, n_folds: int) -> float | None:
+        """Mean provisional score of the first ``n_folds`` folds, None when the trial has not come so far."""
+        values = trial.intermediate_values
+        if n_folds < 1 or n_folds - 1 not in values:  # they come in order
+            return None
+        if self.reporting == "running mean":
+            return values[n_folds - 1]
+        return statistics.fmean(values[fold] for fold in range(n_folds))
+
+    def would_prune(self, pruner: BasePruner, trial: FrozenTrial) -> bool:
+        """Ask a pruner of Optuna; it sees the study's trials and nothing of ours."""
+        return pruner.prune(self._study, trial)
 
     def n_counted(self) -> int:
         """Trials that count against ``--trials``: complete, pruned, running, or failed by their own fault."""
         return sum(counts(trial) for trial in self.trials())
 
     def adopt(self) -> list[Ask]:
-        """Take up RUNNING trials of a dead driver; close those whose ask was never finished."""
+        """Take up RUNNING trials whose driver is gone; close those whose ask was never finished."""
         adopted = []
-        for frozen in self.trials():
+        running = {frozen._trial_id for frozen in self.trials() if frozen.state == TrialState.RUNNING}
+        for trial_id in sorted(self._leases.claim(running)):
+            trial = optuna.Trial(self._study, trial_id)
+            frozen = self.frozen(trial)
             if frozen.state != TrialState.RUNNING:
-                continue
-            trial = optuna.Trial(self._study, frozen._trial_id)
-            member = frozen.user_attrs.get("member")
-            if member is None:
+                self._leases.release(trial_id)  # its driver finished it just now
+            elif "member" not in frozen.user_attrs:
                 self.fail(trial, "lost_ask", "the driver died while this trial was being made")
             else:
-                adopted.append(Ask(trial, dict(frozen.params), member))
+                adopted.append(self._taken_up(trial, frozen))
         return adopted
+
+    def _taken_up(self, trial: optuna.Trial, frozen: FrozenTrial) -> Ask:
+        """A trial with the member that ``frozen`` had, if that lies in this driver's folder."""
+        store = frozen.user_attrs.get("store", self._store)
+        if store == self._store:
+            return Ask(trial, dict(frozen.params), frozen.user_attrs["member"])
+        return Ask(trial, dict(frozen.params), store=store)
 
     def ask(self) -> Ask | None:
         """A trial with parameters never tried before, or with a result to reuse; None when the space ran dry.
@@ -113,12 +205,19 @@ class FamilyStudy:
         When the sampler repeats itself, as it does in a small space, its trial is closed and a random point is asked
         for. Only a point that somebody enqueued on purpose is answered with the result of its twin.
         """
+        with self._leases.asking():
+            return self._ask()
+
+    def _ask(self) -> Ask | None:
+        if self._leases.is_shared:
+            self.reporting = self._read_reporting()  # another driver may have chosen it since we came
         self._enqueue_defaults()
         for attempt in range(MAX_ATTEMPTS):
             done = self.trials()
             name, number = self._study.study_name, len(done)
             self._study.sampler = sampler_for(self.space, name, self._seed, number, explore=attempt > 0)
             trial = self._study.ask()
+            self._leases.hold(trial._trial_id)
             params = suggest(trial, self.space)
             twin = self._twin(done, params, trial.number)
             if twin is None:
@@ -129,15 +228,23 @@ class FamilyStudy:
         return None
 
     def _was_enqueued(self, trial: optuna.Trial) -> bool:
-        return "fixed_params" in self._study._storage.get_trial(trial._trial_id).system_attrs
+        return was_enqueued(self.frozen(trial))
 
     def _twin(self, trials: Iterable[FrozenTrial], params: Params, number: int) -> FrozenTrial | None:
+        """The trial that tried ``params`` already: one whose result can be reused, if there is one.
+
+        A pruned point was tried; had it been promoted, its second trial has the result.
+        """
         key = point_key(params)
+        twin = None
         for frozen in trials:
             same_seed = frozen.user_attrs.get("model_seed", self._model_seed) == self._model_seed
-            if frozen.number != number and counts(frozen) and same_seed and point_key(frozen.params) == key:
-                return frozen
-        return None
+            tried = counts(frozen) or (was_promoted(frozen) and frozen.state == TrialState.COMPLETE)
+            if frozen.number != number and tried and same_seed and point_key(frozen.params) == key:
+                if frozen.state == TrialState.COMPLETE:
+                    return frozen
+                twin = twin or frozen
+        return twin
 
     def _enqueue_defaults(self) -> None:
         """Enqueue the defaults that were not tried and do not wait already (an ask lost in a crash is repeated)."""
@@ -149,39 +256,119 @@ class FamilyStudy:
             if point_key(params) not in taken:
                 self._study.enqueue_trial(params)
 
-    def accept(self, ask: Ask, member: str, attributes: dict[str, Any]) -> None:
-        """Bind a fresh trial to its member: from now on a crash leaves a trial that can be adopted."""
-        for name, value in attributes.items():
-            ask.trial.set_user_attr(name, value)
-        ask.trial.set_user_attr("member", member)
+    def accept(self, ask: Ask, member: str, attributes: dict[str, Any]) -> bool:
+        """Bind a trial to its member: from now on a crash leaves a trial that can be adopted.
 
-    def reuse(self, ask: Ask) -> None:
-        """Complete a trial with the result of its twin."""
+        Returns:
+            False when another driver has taken the trial over; drop it.
+        """
+        if not self._leases.keeps(ask.trial_id):
+            return False
+        if self._store is not None:
+            attributes = {**attributes, "store": self._store}
+        try:
+            for name, value in {**attributes, "member": member}.items():
+                ask.trial.set_user_attr(name, value)
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def reuse(self, ask: Ask) -> bool:
+        """Complete a trial with the result of its twin; False when another driver has taken it over."""
         assert ask.same_as is not None
         twin = self.trials()[ask.same_as]
-        ask.trial.set_user_attr("duplicate_of", twin.user_attrs.get("member", twin.number))
-        self._study.tell(ask.trial, twin.value)
+        assert twin.value is not None
+        return self.complete(ask.trial, twin.value, {"duplicate_of": twin.user_attrs.get("member", twin.number)})
 
     def report(self, trial: optuna.Trial, fold: int, score: float) -> None:
-        """Write a fold's provisional score, once."""
-        if fold not in self._study._storage.get_trial(trial._trial_id).intermediate_values:
+        """Write a fold's provisional score by the study's convention, once; folds come in order."""
+        known = self.frozen(trial).intermediate_values
+        if fold in known:
+            return
+        if self.reporting == "running mean":
+            assert fold == len(known), "a mean over folds needs the folds before"
+            score = (known.get(fold - 1, 0.0) * fold + score) / (fold + 1)
+        with contextlib.suppress(UpdateFinishedTrialError):  # another driver took it over and ended it
             trial.report(score, fold)
 
-    def complete(self, trial: optuna.Trial, value: float, attributes: dict[str, Any]) -> None:
-        """Finish a trial with its cross-validated value."""
-        for name, attribute in attributes.items():
-            trial.set_user_attr(name, attribute)
-        self._study.tell(trial, value)
+    def complete(self, trial: optuna.Trial, value: float, attributes: dict[str, Any]) -> bool:
+        """Finish a trial with its cross-validated value; False when another driver has taken it over."""
+        return self._tell(trial, attributes, value=value)
 
-    def fail(self, trial: optuna.Trial, reason: str, message: str) -> None:
-        """Finish a trial as FAIL with a reason class."""
-        trial.set_user_attr("error", reason)
-        trial.set_user_attr("error_message", message)
-        self._study.tell(trial, state=TrialState.FAIL)
+    def _tell(
+        self,
+        trial: optuna.Trial,
+        attributes: dict[str, Any],
+        *,
+        value: float | None = None,
+        state: TrialState | None = None,
+    ) -> bool:
+        """Finish a trial that is still this driver's, and give up its lease."""
+        if not self._leases.keeps(trial._trial_id):
+            return False
+        is_open = not self.frozen(trial).state.is_finished()
+        try:
+            if is_open:
+                for name, attribute in attributes.items():
+                    trial.set_user_attr(name, attribute)
+                self._study.tell(trial, value, state)
+        except UpdateFinishedTrialError:
+            is_open = False
+        self._leases.release(trial._trial_id)
+        return is_open
+
+    def prune(self, trial: optuna.Trial, reason: str) -> bool:
+        """Finish a trial before its last fold; False when another driver has taken it over.
+
+        Optuna makes the last intermediate value its value; the sampler ranks it below all complete ones, and among
+        pruned ones by the number of folds, then by that value.
+        """
+        attributes = {"fold_scores": self.fold_scores(self.frozen(trial)), "pruned": reason}
+        return self._tell(trial, attributes, state=TrialState.PRUNED)
+
+    def promote_chosen(self, choose: Callable[[], FrozenTrial | None]) -> Ask | None:
+        """Promote what ``choose`` finds; no other driver can choose the same one meanwhile."""
+        with self._leases.asking():
+            pruned = choose()
+            return None if pruned is None else self.promote(pruned)
+
+    def promote(self, pruned: FrozenTrial) -> Ask:
+        """A new RUNNING trial at the point of a pruned one, with its member, and so with its fitted folds.
+
+        It does not count against ``--trials``, as the pruned one did. One write makes it whole: after a crash it can
+        be adopted, or was never there. Drivers that share a study choose what to promote while asking.
+        """
+        kept = {name: value for name, value in pruned.user_attrs.items() if name not in ("fold_scores", "pruned")}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=pruned.params,
+            distributions=pruned.distributions,
+            user_attrs={**kept, "promoted_from": pruned.number},
+            intermediate_values=pruned.intermediate_values,
+        )
+        trial_id = self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
+        self._leases.hold(trial_id)
+        return self._taken_up(optuna.Trial(self._study, trial_id), pruned)
+
+    def fail(self, trial: optuna.Trial, reason: str, message: str) -> bool:
+        """Finish a trial as FAIL with a reason class; False when another driver has taken it over."""
+        return self._tell(trial, {"error": reason, "error_message": message}, state=TrialState.FAIL)
+
+
+def was_promoted(trial: FrozenTrial) -> bool:
+    """Whether it is a pruned trial's second chance; such a trial is never pruned."""
+    return "promoted_from" in trial.user_attrs
+
+
+def was_enqueued(trial: FrozenTrial) -> bool:
+    """Whether somebody put its point into the queue: a default, or a point chosen by hand."""
+    return "fixed_params" in trial.system_attrs
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial counts against the trial budget."""
+    """Whether a trial counts against the trial budget; of a promoted one only the pruned trial does."""
+    if was_promoted(trial):
+        return False
     if trial.state == TrialState.FAIL:
         return trial.user_attrs.get("error") not in NOT_COUNTED
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)

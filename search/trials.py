@@ -1,14 +1,21 @@
 """A trial in the driver's hands: which folds wait, run and are fitted."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import MemberStore
-from foldsmith.search.jobs import Job, JobResult
+from foldsmith.search.jobs import Fault, Job, JobResult
+from foldsmith.search.placement import Need
+from foldsmith.search.racing import PRUNE, Racer
+from foldsmith.search.slots import Slot
 from foldsmith.search.studies import Ask, FamilyStudy
 
-MAX_RETRIES = 1
+# How often a fold is tried again, by reason. A crash may have been the machine's fault. A GPU that was too small is
+# given to the fold alone at first, and then a smaller batch.
+RETRIES = {"crashed": 1, "oom": 1, "gpu_oom": 2}
+SMALLER_BATCH = 4
 
 
 @dataclass
@@ -18,6 +25,9 @@ class ActiveTrial:
     Args:
         deadline: when its folds should all be fitted, None for no limit.
         provisional: score by fitted fold.
+        need: what one of its folds takes.
+        batch_divisor: of nets, after the GPU's memory was too small.
+        limit: only folds below it may start; None for all of them. :meth:`judge` moves it.
     """
 
     study: FamilyStudy
@@ -31,11 +41,24 @@ class ActiveTrial:
     is_finishing: bool = False
     n_reported: int = 0
     crashes: Counter[int | None] = field(default_factory=Counter)
+    limit: int | None = None
+    need: Need = field(default_factory=Need)
+    batch_divisor: int = 1
 
     @property
     def family(self) -> str:
         """The family's name."""
         return self.study.family
+
+    @property
+    def n_folds(self) -> int:
+        """Folds of the plan."""
+        return self.n_folds_left + len(self.provisional)
+
+    @property
+    def startable(self) -> list[int]:
+        """Waiting folds that may start now, in the order in which they should."""
+        return [fold for fold in self.waiting if self.limit is None or fold < self.limit]
 
     @property
     def n_folds_left(self) -> int:
@@ -49,29 +72,37 @@ class ActiveTrial:
 
     def has_job(self) -> bool:
         """Whether a slot could work on it now."""
-        return bool(self.waiting) or (self.is_fitted and not self.is_finishing)
+        return bool(self.startable) or (self.is_fitted and not self.is_finishing)
 
     def next_job(self, fold_deadline: float | None) -> Job:
         """The next fold, or the finish when all folds are fitted."""
-        if self.waiting:
-            fold: int | None = self.waiting.pop(0)
-            self.running.add(fold)  # type: ignore[arg-type]
+        fold = next(iter(self.startable), None)
+        if fold is not None:
+            self.waiting.remove(fold)
+            self.running.add(fold)
         else:
-            fold, self.is_finishing = None, True
-        return Job(self.member, self.family, self.ask.params, fold, self.model_seed, deadline=fold_deadline)
+            self.is_finishing = True
+        return Job(
+            self.member,
+            self.family,
+            self.ask.params,
+            fold,
+            self.model_seed,
+            deadline=fold_deadline,
+            batch_divisor=self.batch_divisor,
+        )
 
     def take(self, result: JobResult) -> bool:
-        """Note a result; False when the trial has failed for good.
-
-        A crash of the worker is tried once more: it may have been the machine's fault.
-        """
+        """Note a result; False when the trial has failed for good."""
         fold = result.job.fold
         if fold is not None:
             self.running.discard(fold)
         if result.fault is not None:
             self.is_finishing = False
             self.crashes[fold] += 1
-            may_retry = result.fault.reason in ("crashed", "oom") and self.crashes[fold] <= MAX_RETRIES
+            may_retry = self.crashes[fold] <= RETRIES.get(result.fault.reason, 0)
+            if result.fault.reason == "gpu_oom":
+                self._ask_for_more()
             if (may_retry or result.fault.reason == "killed") and fold is not None:
                 self.waiting.insert(0, fold)
             return may_retry or result.fault.reason == "killed"
@@ -80,11 +111,63 @@ class ActiveTrial:
             self.provisional[fold] = result.provisional
         return True
 
+    def _ask_for_more(self) -> None:
+        """The whole GPU for each fold from here on; when it had that already, a smaller batch."""
+        if self.need.gpu_share < 1:
+            self.need = replace(self.need, gpu_share=1.0)
+        else:
+            self.batch_divisor *= SMALLER_BATCH
+
     def report(self) -> None:
         """Report provisional scores in fold order, whatever the order in which the folds came."""
         while self.n_reported in self.provisional:
             self.study.report(self.ask.trial, self.n_reported, self.provisional[self.n_reported])
             self.n_reported += 1
+
+    def judge(self, racer: Racer) -> bool:
+        """Move the limit as far as the reports allow; False when the trial should be pruned now.
+
+        To be called for a new trial, for one taken up again, and after each :meth:`report`. A fold at or beyond a limit
+        proves that the trial was found good there before a crash: nothing that came later can take that back.
+        """
+        n_folds = self.n_folds
+        if self.limit is None:
+            self.limit = racer.judge(self.study, self.ask.trial, 0, n_folds)
+        while self.limit < n_folds and self.limit <= self.n_reported:
+            if max(self.provisional) >= self.limit:
+                self.limit = racer.next_limit(self.limit, n_folds)
+                continue
+            limit = racer.judge(self.study, self.ask.trial, self.limit, n_folds)
+            if limit == PRUNE:
+                return False
+            self.limit = limit
+        return True
+
+
+@dataclass
+class RunningJob:
+    """A job in its slot.
+
+    Args:
+        began: seconds since the epoch.
+        killed_for: why the driver ended it, if it did so for the job's own fault.
+    """
+
+    job: Job
+    slot: Slot
+    began: float
+    killed_for: Fault | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.time() - self.began
+
+    def explain(self, result: JobResult) -> JobResult:
+        """The result; a job that was killed for a fault of its own has that fault."""
+        if self.killed_for is None or result.fault is None or result.fault.reason != "killed":
+            return result
+        return replace(result, fault=self.killed_for)
 
 
 def adopt_trial(study: FamilyStudy, ask: Ask, members: MemberStore, problem: Problem) -> ActiveTrial:

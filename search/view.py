@@ -10,10 +10,10 @@ from optuna.trial import TrialState
 
 from foldsmith.problem.metrics import Metric
 from foldsmith.results.members import Member
-from foldsmith.search.jobs import Job
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot, thinned
 from foldsmith.search.studies import FamilyStudy, counts
+from foldsmith.search.trials import RunningJob
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class SearchView:
     Args:
         families: those that ``n_trials_wanted`` is about; ``n_ended_before`` of their trials ended in earlier calls.
         history: complete members by family, in the order in which they came.
-        running: jobs by slot; ``started_at`` holds when each began, by job key.
+        running: jobs in their slots.
+        closed: families that the circuit breaker took out.
     """
 
     metric: Metric
@@ -36,8 +37,8 @@ class SearchView:
     pace: Pace
     studies: Mapping[str, FamilyStudy]
     history: Mapping[str, Sequence[Member]]
-    running: Mapping[int, Job]
-    started_at: Mapping[tuple[str, int | None], float]
+    running: Sequence[RunningJob]
+    closed: tuple[str, ...]
     messages: tuple[str, ...]
 
 
@@ -56,15 +57,17 @@ def take_snapshot(view: SearchView, phase: str) -> Snapshot:
         n_failed=states[TrialState.FAIL],
         n_pruned=states[TrialState.PRUNED],
         families=tuple(_family(view, name, len(trials)) for name, trials in counted.items()),
-        slots=tuple(_slot(view, slot, job, now) for slot, job in sorted(view.running.items())),
+        slots=tuple(_slot(view, running) for running in sorted(view.running, key=lambda running: running.slot.number)),
         eta_seconds=_eta(view),
+        closed=view.closed,
         messages=view.messages,
     )
 
 
-def _slot(view: SearchView, slot: int, job: Job, now: float) -> SlotView:
+def _slot(view: SearchView, running: RunningJob) -> SlotView:
+    job, slot = running.job, running.slot
     expected = None if job.fold is None else view.pace.fold_seconds(job.family)
-    return SlotView(slot, job.member, job.label, now - view.started_at.get(job.key, now), expected)
+    return SlotView(slot.number, job.member, job.label, running.seconds, expected, slot.name)
 
 
 def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 MAX_ROUNDS = 5000
 PATIENCE = 50
+GPU_ROWS = 50_000  # from here on a GPU is worth its start
+HISTOGRAM_BYTES = 256 * 16  # of one column in one node: 256 bins, a sum of gradients and one of second derivatives
 
 
 @dataclass

@@ -13,6 +13,7 @@ from foldsmith.spaces.scaling import Matrix, Scaler, Scaling
 from foldsmith.spaces.text import TextEncoder
 
 DATE_PARTS = ("days", "year", "month", "day", "weekday", "hour", "minute", "yearday")
+MAX_LEVELS = 100  # columns of a categorical column
 CYCLES = {"month": 12.0, "weekday": 7.0, "hour": 24.0}
 _DAY = 86_400_000_000  # microseconds
 
@@ -122,7 +123,7 @@ class DenseEncoder:
         seed: int,
         *,
         scaling: Scaling = "standard",
-        max_levels: int = 100,
+        max_levels: int = MAX_LEVELS,
         min_count: int = 5,
     ) -> "DenseEncoder":
         """Fit medians, scales, indicators and levels on ``rows``."""

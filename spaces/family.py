@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Schema, Table
+from foldsmith.spaces import estimates
 from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.space import Params, Space, Value
 
@@ -34,10 +35,19 @@ class Facts:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one fold of a family occupies while it is fitted: whole CPU cores and a share of a GPU."""
+    """What one fold of a family occupies while it is fitted.
+
+    Args:
+        cpus: whole cores.
+        gpus: the share of a GPU that a fold wants, if there is one; 0 for a family that fits on the CPU.
+        ram_bytes: peak of the worker's own memory, its libraries included and memory-mapped tables not; 0 unknown.
+        vram_bytes: peak of GPU memory, the library's context included; 0 unknown.
+    """
 
     cpus: int = 1
     gpus: float = 0.0
+    ram_bytes: int = 0
+    vram_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class FoldTask:
         threads: how many threads the library may use.
         device: ``"cpu"`` or ``"cuda"`` (always the first visible GPU).
         deadline: seconds since the epoch at which an iterative fit should end with what it has; None for never.
+        batch_divisor: divide the batch of a net by it: the GPU's memory was too small for the whole one.
         cache: the worker's, for encoded or binned data that does not depend on ``params``.
     """
 
@@ -70,6 +81,7 @@ class FoldTask:
     threads: int = 1
     device: str = "cpu"
     deadline: float | None = None
+    batch_divisor: int = 1
     cache: FoldCache = field(default_factory=FoldCache)
 
     @property
@@ -136,8 +148,9 @@ class Family(ABC):
         """Known good points of the space, best first; they are tried before the sampler decides."""
 
     def resources(self, facts: Facts, params: Params) -> Resources:
-        """What one fold occupies."""
-        return Resources()
+        """What one fold occupies; the default suits a model of some matrices of the table's size, fitted on the CPU."""
+        matrices = 6 * estimates.matrix_bytes(facts, estimates.n_tree_columns(facts))
+        return Resources(ram_bytes=2 * estimates.WORKER_BYTES + matrices + estimates.output_bytes(facts))
 
     @abstractmethod
     def fit_fold(self, task: FoldTask) -> FittedFold:

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
+from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DATE_PARTS, TreeEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import tree_matrices
 from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
@@ -140,6 +141,7 @@ class _Forest(Family):
     """What the two forests share: trees on the encoded matrix, category codes as numbers, missing values as NaN."""
 
     stopping = "fixed"
+    nodes_per_row = 1.0  # as a share of those of a tree on all rows
 
     def space(self, facts: Facts) -> Space:
         """Ranges after TabArena and pytabkit; the number of trees is fixed, more is never worse."""
@@ -157,6 +159,20 @@ class _Forest(Family):
         if facts.goal.is_classification:
             params |= {"min_samples_leaf": 2 if facts.n_rows < 200 else 4, "criterion": "entropy"}
         return [params]
+
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The matrices and all trees, which exist twice for a moment: scikit-learn's and the compact ones."""
+        n_rows = estimates.FIT_SHARE * facts.n_rows
+        n_trees = N_TREES if n_rows <= LARGE_ROWS else N_TREES_LARGE
+        nodes = (
+            n_rows * self.nodes_per_row * min(1.5 / cast(int, params["min_samples_leaf"]), _nodes_of_pure_leaves(facts))
+        )
+        node_bytes = 64 + 8 * max(1, facts.goal.n_classes) + 20 + 4 * facts.goal.n_outputs
+        matrices = 7 * estimates.matrix_bytes(facts, estimates.n_tree_columns(facts))
+        ram_bytes = (
+            estimates.WORKER_BYTES + matrices + estimates.output_bytes(facts) + int(n_trees * nodes * node_bytes)
+        )
+        return Resources(ram_bytes=ram_bytes)
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Grow trees in batches until all are there or the deadline has passed; at least one batch."""
@@ -206,6 +222,7 @@ class RandomForest(_Forest):
 
     name = "random_forest"
     prefix = "rf"
+    nodes_per_row = 0.65  # a bootstrap sample has 63 % of the rows
 
     def space(self, facts: Facts) -> Space:
         """The shared ranges and the share of rows that a tree draws."""
@@ -223,6 +240,11 @@ class RandomForest(_Forest):
 
         kind = ensemble.RandomForestClassifier if task.goal.is_classification else ensemble.RandomForestRegressor
         return kind(**task.params, bootstrap=True, warm_start=True, n_jobs=task.threads, random_state=task.seed % 2**32)
+
+
+def _nodes_of_pure_leaves(facts: Facts) -> float:
+    """Nodes per row of a tree grown to the end: the fewer values a target has, the sooner a leaf has only one."""
+    return {"binary": 0.75, "multiclass": 1.2, "regression": 2.0}[facts.goal.kind]
 
 
 def _class_columns(goal: Goal, classes: NDArray[Any]) -> NDArray[np.int64]:

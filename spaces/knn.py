@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
+from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DenseEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Int, Params, Space
@@ -18,6 +19,7 @@ from foldsmith.spaces.space import Choice, Int, Params, Space
 MAX_STORED_ROWS = 50_000
 N_BINS = 16
 BLOCK = 4096  # rows predicted at a time
+NEIGHBOUR_BYTES = 48  # of a neighbour while it votes: distance, row, label, weight and what is made of them
 TREE_COLUMNS = 12  # a k-d tree pays up to about here
 
 
@@ -155,6 +157,13 @@ class KNN(Family):
                 "columns": "relevance",
             }
         ]
+
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The matrices, and the neighbours of one block of rows."""
+        scaling: Any = params["numeric"]
+        matrices = 7 * estimates.matrix_bytes(facts, estimates.n_dense_columns(facts, scaling))
+        votes = BLOCK * cast(int, params["k"]) * NEIGHBOUR_BYTES
+        return Resources(ram_bytes=estimates.WORKER_BYTES + matrices + votes + estimates.output_bytes(facts))
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Store the train rows, or a drawn part of them when there are more than fit."""

@@ -1,15 +1,21 @@
 """LightGBM: leaf-wise gradient boosting with native categories (Ke et al. 2017, NeurIPS)."""
 
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.boosting import MAX_ROUNDS, CurveWatch, as_columns
+from foldsmith.spaces import estimates
+from foldsmith.spaces.boosting import GPU_ROWS, HISTOGRAM_BYTES, MAX_ROUNDS, CurveWatch, as_columns
 from foldsmith.spaces.encoding import TreeEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import tree_matrices
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 
@@ -23,6 +29,40 @@ MONITORS = {"auc": "auc", "rmse": "rmse", "mae": "l1"}
 
 # Binning does not depend on the searched parameters, so one binned data set serves every trial of a fold.
 BINNING = {"max_bin": 255, "feature_pre_filter": False, "min_data_in_bin": 3, "verbosity": -1}
+
+NO_CUDA = "this build of LightGBM cannot use it; install one built with CUDA, or choose the device 'cpu'"
+
+_PROBE = """
+import lightgbm, numpy
+X = numpy.random.default_rng(0).normal(size=(200, 2))
+params = {"device_type": "cuda", "objective": "binary", "verbosity": -1}
+booster = lightgbm.train(params, lightgbm.Dataset(X, X[:, 0] > 0, params=params), 2)
+assert "[device_type: cuda]" in booster.model_to_string()
+"""
+
+
+@functools.cache
+def can_use_cuda() -> bool:
+    """Whether this build trains with ``device_type="cuda"`` on this machine; most wheels are built without it.
+
+    Tried once, in a process of its own: a build that does not fit the driver can crash.
+    """
+    if not _has_cuda_driver():
+        return False
+    try:
+        return subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _has_cuda_driver() -> bool:
+    import ctypes
+
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class FittedLightGBM:
@@ -106,11 +146,27 @@ class LightGBM(Family):
             slow, tuned = {**slow, **library}, {**tuned, **library}
         return [slow, tuned]
 
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The binned data and a histogram for each leaf; a GPU only where the build can use one."""
+        n_columns = estimates.n_tree_columns(facts)
+        leaves = cast(int, params["num_leaves"])
+        matrix, outputs = estimates.matrix_bytes(facts, n_columns), estimates.output_bytes(facts)
+        histograms = leaves * n_columns * HISTOGRAM_BYTES
+        return Resources(
+            gpus=0.5 if facts.n_rows >= GPU_ROWS and can_use_cuda() else 0.0,
+            ram_bytes=estimates.WORKER_BYTES + 7 * matrix + outputs + histograms,
+            vram_bytes=estimates.CONTEXT_BYTES + matrix + outputs + histograms,
+        )
+
     def fit_fold(self, task: FoldTask) -> FittedFold:
-        """Boost until the fold's curve has stopped improving for long, keeping every tree."""
+        """Boost until the fold's curve has stopped improving for long, keeping every tree.
+
+        Raises:
+            FoldsmithError: a GPU was asked for and this build of LightGBM cannot use it.
+        """
         import lightgbm
 
-        encoder, train, valid = _datasets(task)
+        encoder, train, valid = _cuda_checked(_datasets, task)
         goal = task.goal
         watch = CurveWatch(goal.monitor_greater_is_better, lambda: task.is_late)
         params = {
@@ -121,7 +177,8 @@ class LightGBM(Family):
             "bagging_freq": 1,
             "seed": task.seed % 2**31,
             "deterministic": True,
-            "force_col_wise": True,
+            "force_col_wise": task.device == "cpu",  # on a GPU the library forces rows
+            "device_type": task.device,
             "num_threads": task.threads,
         }
         if goal.kind == "multiclass":
@@ -132,11 +189,21 @@ class LightGBM(Family):
                 raise lightgbm.callback.EarlyStopException(watch.best_round - 1, env.evaluation_result_list)
 
         # Without keep_training_booster, lightgbm.train would drop the trees after the fold's own best round.
-        booster = lightgbm.train(
-            params, train, MAX_ROUNDS, valid_sets=[valid], callbacks=[record], keep_training_booster=True
+        booster = _cuda_checked(
+            lightgbm.train,
+            params,
+            train,
+            MAX_ROUNDS,
+            valid_sets=[valid],
+            callbacks=[record],
+            keep_training_booster=True,
         )
         fitted = FittedLightGBM(booster, encoder, goal.n_outputs, watch.curve)
-        fitted.facts |= {"stopped_by": watch.stopped_by, "own_best_round": watch.best_round}
+        fitted.facts |= {
+            "device": _device_used(booster, task.device),
+            "stopped_by": watch.stopped_by,
+            "own_best_round": watch.best_round,
+        }
         return fitted
 
     def load(self, folder: Path) -> FittedFold:
@@ -148,6 +215,26 @@ class LightGBM(Family):
         return FittedLightGBM(booster, TreeEncoder.load(folder), n_outputs, None)
 
 
+def _cuda_checked(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """``call``'s result; the library's words for a build without CUDA become ours."""
+    import lightgbm
+
+    try:
+        return call(*args, **options)
+    except lightgbm.basic.LightGBMError as error:
+        if "CUDA" in str(error) and "not enabled in this build" in str(error):
+            raise FoldsmithError(f"device 'cuda' was asked for but {NO_CUDA}") from error
+        raise
+
+
+def _device_used(booster: Any, asked: str) -> str:
+    """The device that the booster's own parameters name after training."""
+    stated = booster.model_to_string(num_iteration=1).partition("[device_type: ")[2].partition("]")[0]
+    if stated != asked:
+        raise FoldsmithError(f"LightGBM trained on {stated!r} though device {asked!r} was asked for; {NO_CUDA}")
+    return str(stated)
+
+
 def _datasets(task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
     """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
     import lightgbm
@@ -157,14 +244,15 @@ def _datasets(task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
         # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
         shared: dict[str, Any] = {
             "categorical_feature": fold.encoder.categorical,
-            "params": {**BINNING, "num_threads": task.threads},
+            # The data lie where they were made: training elsewhere ends the process.
+            "params": {**BINNING, "num_threads": task.threads, "device_type": task.device},
         }
         train = lightgbm.Dataset(fold.train, task.y[task.train_rows], **shared).construct()
         valid = lightgbm.Dataset(fold.valid, task.y[task.valid_rows], reference=train, **shared).construct()
         return fold.encoder, train, valid
 
     found: tuple[TreeEncoder, Any, Any] = task.cache.get(
-        ("lightgbm data", task.fold_key, task.goal),
+        ("lightgbm data", task.fold_key, task.goal, task.device),
         make,
         lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
     )

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.goal import Task
 from foldsmith.problem.tables import Table
+from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DenseEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Params, Space
@@ -92,6 +93,12 @@ class Linear(Family):
         pieces: Params = {"C": 0.3 if classification else 0.05, "numeric": "pieces"}
         plain: Params = {"C": 1.0, "numeric": "standard"}
         return [plain, pieces] if classification and facts.n_rows < 1000 else [pieces, plain]
+
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The dense matrix, and what is made of it in float64."""
+        scaling: Any = params["numeric"]
+        matrices = 4 * estimates.matrix_bytes(facts, estimates.n_dense_columns(facts, scaling))
+        return Resources(ram_bytes=estimates.WORKER_BYTES + matrices + estimates.output_bytes(facts))
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Solve for the weights on the train rows."""

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.goal import Task
 from foldsmith.problem.tables import Table
+from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DenseEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 from foldsmith.spaces.training import seeded, torch_threads, train
 
 PREDICT_BLOCK = 8192
+GPU_ROWS = 10_000  # from here on a GPU is worth its start
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,21 @@ class MLP(Family):
                 "weight_decay": 1e-2,
             }
         ]
+
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The dense matrix, on the GPU too, the net with its optimizer, and the activations of one block of rows."""
+        scaling: Any = params["numeric"]
+        n_inputs, width = estimates.n_dense_columns(facts, scaling), cast(int, params["width"])
+        n_blocks = cast(int, params["n_blocks"])
+        matrix, outputs = estimates.matrix_bytes(facts, n_inputs), estimates.output_bytes(facts)
+        weights = width * (n_inputs + (n_blocks - 1) * width + facts.goal.n_outputs)
+        # Weights, gradients, two moments and the best copy; a block passes each layer and its activation.
+        net = 4 * (5 * weights + PREDICT_BLOCK * (n_inputs + 3 * n_blocks * width))
+        return Resources(
+            gpus=0.5 if facts.n_rows >= GPU_ROWS else 0.0,
+            ram_bytes=estimates.WORKER_BYTES + estimates.TORCH_BYTES + 3 * matrix + outputs + net,
+            vram_bytes=estimates.CONTEXT_BYTES + matrix + outputs + net,
+        )
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Train until the inner loss has not fallen for some epochs, or all epochs or the deadline have passed.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.tables import Table
 
 N_COUNTS = 4
+N_COMPONENTS = 32
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,13 @@ class TextEncoder:
 
     @classmethod
     def fit(
-        cls, table: Table, rows: NDArray[np.int64], seed: int, *, max_words: int = 5000, n_components: int = 32
+        cls,
+        table: Table,
+        rows: NDArray[np.int64],
+        seed: int,
+        *,
+        max_words: int = 5000,
+        n_components: int = N_COMPONENTS,
     ) -> "TextEncoder":
         """Fit on ``rows``; without text columns this does nothing and imports nothing."""
         columns = tuple(

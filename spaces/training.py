@@ -126,7 +126,7 @@ class _Batches:
     def __init__(self, rows: NDArray[np.int64], task: FoldTask) -> None:
         self._rng = np.random.default_rng(task.seed)
         self._rows, self._task = rows, task
-        self._size = batch_size(len(rows))
+        self._size = max(1, batch_size(len(rows)) // task.batch_divisor)
         self.n_steps = math.ceil(len(rows) / self._size)
 
     def epoch(self) -> Iterator[Any]:

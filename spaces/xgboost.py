@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.boosting import MAX_ROUNDS, CurveWatch, as_columns
+from foldsmith.spaces import estimates
+from foldsmith.spaces.boosting import GPU_ROWS, HISTOGRAM_BYTES, MAX_ROUNDS, CurveWatch, as_columns
 from foldsmith.spaces.encoding import TreeEncoder
-from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask
+from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import tree_matrices
 from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Condition, Float, Int, Param, Params, Space
@@ -23,6 +24,7 @@ OBJECTIVES = {
     ("regression", "absolute"): "reg:absoluteerror",
 }
 MIN_LEVEL_ROWS = 5
+MIN_NODE_ROWS = 4  # smaller nodes are rarely split
 MAX_BIN = 256  # not searched, so that one binned data set serves every trial of a fold
 
 
@@ -148,6 +150,17 @@ class XGBoost(Family):
             params["max_cat_to_onehot"] = 8
         return [params]
 
+    def resources(self, facts: Facts, params: Params) -> Resources:
+        """The binned data and a histogram for each node of the widest level, which in deep trees is the larger part."""
+        n_columns = estimates.n_tree_columns(facts)
+        matrix, outputs = estimates.matrix_bytes(facts, n_columns), estimates.output_bytes(facts)
+        histograms = _n_open_nodes(facts, params) * n_columns * HISTOGRAM_BYTES
+        return Resources(
+            gpus=0.5 if facts.n_rows >= GPU_ROWS else 0.0,
+            ram_bytes=estimates.WORKER_BYTES + 7 * matrix + outputs + histograms,
+            vram_bytes=estimates.CONTEXT_BYTES + 2 * matrix + outputs + histograms,
+        )
+
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Boost until the fold's curve has stopped improving for long, keeping every tree.
 
@@ -190,6 +203,15 @@ class XGBoost(Family):
         booster = xgboost.Booster(model_file=folder / "model.ubj")
         model = json.loads(booster.save_config())["learner"]["learner_model_param"]
         return FittedXGBoost(booster, FrequentCodes.load(folder), max(1, int(model["num_class"])), None)
+
+
+def _n_open_nodes(facts: Facts, params: Params) -> int:
+    """Nodes that have a histogram at once: half a full tree's, bounded by the leaves allowed and by rows per node."""
+    nodes = 1 << (cast(int, params["max_depth"]) - 1)
+    if params["grow_policy"] == "lossguide":
+        nodes = min(nodes, cast(int, params["max_leaves"]))
+    node_rows = max(MIN_NODE_ROWS, cast(float, params["min_child_weight"]))
+    return min(nodes, int(estimates.FIT_SHARE * facts.n_rows / node_rows))
 
 
 def _library_params(task: FoldTask) -> dict[str, Any]:

@@ -1,7 +1,12 @@
 """Tiny competitions and stored members that several test folders share."""
 
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,3 +172,78 @@ def searched(searched_once: Path, tmp_path: Path) -> Path:
     """A copy of that competition folder; its tables lie outside."""
     shutil.copytree(searched_once / "comp", tmp_path / "comp")
     return tmp_path / "comp"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of this test session; the URL of its empty database ``postgres``."""
+    folder = Path(tempfile.mkdtemp(prefix="foldsmith-postgres-"))  # the server's user cannot enter pytest's folders
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        (folder / "password").write_text("pass-word")
+        (folder / "password").chmod(0o644)
+        words = [
+            "--username=ann",
+            "--auth=scram-sha-256",
+            f"--pwfile={folder}/password",
+            "--no-sync",
+            "--locale=C.UTF-8",
+        ]
+        subprocess.run([*_postgres("initdb"), "-D", folder / "data", *words], check=True, stdout=subprocess.DEVNULL)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        settings = ["fsync=off", f"unix_socket_directories={folder}", f"port={port}", "listen_addresses=127.0.0.1"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen([*_postgres("postgres"), "-D", folder / "data", *words], stderr=log)
+        url = f"postgresql://ann:pass-word@127.0.0.1:{port}/postgres"
+        _wait_for_postgres(url, server, folder / "log")
+        yield url
+    finally:
+        if server is not None:
+            server.kill()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgres(program: str) -> list[str]:
+    """How to start one of PostgreSQL's programs: not as root, which it refuses, and not to outlive the tests."""
+    found = shutil.which(program) or next(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{program}")), None)
+    if found is None:
+        pytest.fail(f"these tests need PostgreSQL's {program}; install the package postgresql", pytrace=False)
+    user = ["--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+    setpriv = ["setpriv", *user, "--pdeathsig=KILL"] if shutil.which("setpriv") else []
+    return [*setpriv, found]
+
+
+def _wait_for_postgres(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > give_up:
+                pytest.fail(f"PostgreSQL did not start:\n{log.read_text()}", pytrace=False)
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of an empty database; it is the same for all tests, a new one would cost 300 files each."""
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'shared'").fetchone() is None:
+            connection.execute("CREATE DATABASE shared")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'shared'")
+    url = postgres_url.removesuffix("postgres") + "shared"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+        connection.execute("GRANT USAGE ON SCHEMA public TO public")  # as in every new database
+    return url

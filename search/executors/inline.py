@@ -4,6 +4,7 @@ from pathlib import Path
 
 from foldsmith.search.executors.base import Capabilities, Executor
 from foldsmith.search.jobs import Job, JobResult, Workbench
+from foldsmith.search.slots import Layout
 
 
 class InlineExecutor(Executor):
@@ -12,8 +13,8 @@ class InlineExecutor(Executor):
     name = "inline"
     capabilities = Capabilities(isolates_faults=False, can_kill=False, runs_beside=False)
 
-    def __init__(self, root: Path, n_slots: int = 1) -> None:
-        super().__init__(root, 1)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Layout(1))
         self._bench = Workbench(root)
         self._job: Job | None = None
 
@@ -24,11 +25,10 @@ class InlineExecutor(Executor):
         """The submitted job."""
         return {} if self._job is None else {0: self._job}
 
-    def submit(self, job: Job) -> int:
+    def submit(self, job: Job, slot: int) -> None:
         """Take the job."""
         assert self._job is None, "the slot is taken"
         self._job = job
-        return 0
 
     def wait(self, timeout_seconds: float) -> list[JobResult]:
         """Run the submitted job."""

@@ -3,18 +3,23 @@
 import multiprocessing
 import os
 import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from foldsmith.search.executors.base import Capabilities, Executor
-from foldsmith.search.executors.worker import THREAD_LIMITS, die_with, enter_worker, log_tail
+from foldsmith.search.executors.worker import THREAD_LIMITS, cause_of_death, die_over_limit, die_with, enter_worker
 from foldsmith.search.jobs import Fault, Job, JobResult, Workbench
+from foldsmith.search.slots import Layout, Slot
 
 
 @dataclass
-class _Slot:
+class _Worker:
+    place: Slot
     process: SpawnProcess
     connection: Connection
     job: Job | None = None
@@ -27,87 +32,100 @@ class LocalExecutor(Executor):
     name = "local"
     capabilities = Capabilities(isolates_faults=True, can_kill=True, runs_beside=True)
 
-    def __init__(self, root: Path, n_slots: int) -> None:
-        super().__init__(root, n_slots)
-        self._slots: dict[int, _Slot] = {}
+    def __init__(self, root: Path, layout: Layout) -> None:
+        super().__init__(root, layout)
+        self._workers: dict[int, _Worker] = {}
 
     def start(self) -> None:
         """Spawn the workers; they warm up while the driver goes on."""
-        for slot in range(self.n_slots):
-            self._slots[slot] = self._spawn(slot)
+        for slot in self.slots:
+            self._workers[slot.number] = self._spawn(slot)
 
-    def _spawn(self, slot: int) -> _Slot:
+    def _spawn(self, slot: Slot) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, str(self.root), slot), daemon=True)
-        kept = {name: os.environ.get(name) for name in THREAD_LIMITS}
-        os.environ.update(THREAD_LIMITS)  # read by the libraries when the child imports them
-        try:
+        process = context.Process(target=_serve, args=(theirs, str(self.root), slot.number), daemon=True)
+        # Read by the libraries when the child imports them. No device is an empty list, not a missing one.
+        with _environment({**THREAD_LIMITS, "CUDA_VISIBLE_DEVICES": slot.gpu or ""}):
             process.start()
-        finally:
-            for name, value in kept.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
         theirs.close()
-        return _Slot(process, ours)
+        return _Worker(slot, process, ours)
 
     def running(self) -> dict[int, Job]:
         """Jobs by slot."""
-        return {number: slot.job for number, slot in self._slots.items() if slot.job is not None}
+        return {number: worker.job for number, worker in self._workers.items() if worker.job is not None}
 
-    def submit(self, job: Job) -> int:
-        """Send the job to the first free worker, replacing it if it died meanwhile."""
-        number = next(n for n, slot in self._slots.items() if slot.job is None)
+    def submit(self, job: Job, slot: int) -> None:
+        """Send the job to the slot's worker, replacing it if it died meanwhile."""
+        worker = self._workers[slot]
+        assert worker.job is None, "the slot is taken"
         try:
-            self._slots[number].connection.send(job)
+            worker.connection.send(job)
         except ConnectionError:  # it died while it was idle
-            self._slots[number].connection.close()
-            self._slots[number] = self._spawn(number)
-            self._slots[number].connection.send(job)
-        self._slots[number].job = job
-        return number
+            worker = self._replace(worker)
+            worker.connection.send(job)
+        worker.job = job
 
     def wait(self, timeout_seconds: float) -> list[JobResult]:
         """Results, and a fault for every busy worker that died."""
-        busy = {slot.connection: number for number, slot in self._slots.items() if slot.job is not None}
+        busy = {worker.connection: worker for worker in self._workers.values() if worker.job is not None}
+        if not busy:
+            time.sleep(timeout_seconds)
         ready = wait(list(busy), timeout_seconds) if busy else []
-        return [self._collect(number) for connection, number in busy.items() if connection in ready]
+        return [self._collect(worker) for connection, worker in busy.items() if connection in ready]
 
-    def _collect(self, number: int) -> JobResult:
-        slot = self._slots[number]
-        assert slot.job is not None
-        job, slot.job = slot.job, None
+    def _collect(self, worker: _Worker) -> JobResult:
+        assert worker.job is not None
+        job, worker.job = worker.job, None
         try:
-            result: JobResult = slot.connection.recv()
-            is_dead = slot.killed
+            result: JobResult = worker.connection.recv()
+            is_dead = worker.killed
         except (EOFError, ConnectionError):
-            slot.process.join(5)
-            result = JobResult(job, 0.0, fault=self._fault(slot, number))
+            worker.process.join(5)
+            fault, peak = self._fault(worker)
+            result = JobResult(job, 0.0, fault=fault, peak_bytes=peak)
             is_dead = True
         if is_dead:
-            slot.connection.close()
-            self._slots[number] = self._spawn(number)
+            self._replace(worker)
         return result
 
-    def _fault(self, slot: _Slot, number: int) -> Fault:
-        if slot.killed:
-            return Fault("killed", "ended by the driver")
-        code = slot.process.exitcode
+    def _replace(self, worker: _Worker) -> _Worker:
+        worker.connection.close()
+        fresh = self._workers[worker.place.number] = self._spawn(worker.place)
+        return fresh
+
+    def _fault(self, worker: _Worker) -> tuple[Fault, int]:
+        if worker.killed:
+            return Fault("killed", "ended by the driver"), 0
+        code = worker.process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        return Fault("crashed", f"the worker process died ({how})", log_tail(self.root, number))
+        return cause_of_death(self.root, worker.place.number, how)
 
     def kill(self, slot: int) -> None:
         """SIGKILL the worker; ``wait`` reports it and starts another."""
-        self._slots[slot].killed = True
-        self._slots[slot].process.kill()
+        self._workers[slot].killed = True
+        self._workers[slot].process.kill()
 
     def shutdown(self) -> None:
         """SIGKILL all workers: everything worth keeping is on disk."""
-        for slot in self._slots.values():
-            slot.process.kill()
-        for slot in self._slots.values():
-            slot.process.join(5)
-            slot.connection.close()
-        self._slots.clear()
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.process.join(5)
+            worker.connection.close()
+        self._workers.clear()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a child started inside inherits; put back afterwards."""
+    kept = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _serve(connection: Connection, root: str, slot: int) -> None:
@@ -117,7 +135,9 @@ def _serve(connection: Connection, root: str, slot: int) -> None:
     if parent is not None:
         die_with(parent.sentinel)
     enter_worker(Path(root), slot)
-    bench = Workbench(Path(root))
+    bench = Workbench(
+        Path(root), on_over_limit=lambda job, peak: die_over_limit(Path(root), slot, job, peak_bytes=peak)
+    )
     while True:
         try:
             job: Job = connection.recv()

@@ -1,4 +1,4 @@
-"""What every worker process does first: thread limits, a log, and dying with its driver."""
+"""What every worker process does first: thread limits, a log, dying with its driver; and how it says why it died."""
 
 import faulthandler
 import os
@@ -6,7 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
+from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
+from foldsmith.search.jobs import Fault, Job
 from foldsmith.search.locks import FolderLock
 
 # One thread a library by default; the job's own thread count is passed to each library explicitly.
@@ -43,6 +45,32 @@ def die_with(descriptor: int) -> None:
             os._exit(1)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def die_over_limit(root: Path, slot: int, job: Job, peak_bytes: int) -> None:
+    """End this process because its fold passed the memory limit, and leave the reason for the executor."""
+    limit = job.ram_limit_bytes or 0
+    message = f"{job.label} used {peak_bytes / 2**30:.2f} GiB of memory, its limit was {limit / 2**30:.2f} GiB"
+    write_json(_last_words(root, slot), {"message": message, "peak_bytes": peak_bytes})
+    os._exit(1)
+
+
+def cause_of_death(root: Path, slot: int, how: str) -> tuple[Fault, int]:
+    """Why a slot's worker died, and its memory's peak if that was the cause.
+
+    Args:
+        how: what the executor saw, for people.
+    """
+    words = _last_words(root, slot)
+    if words.exists():
+        record = read_json(words)
+        words.unlink()
+        return Fault("oom", record["message"]), record["peak_bytes"]
+    return Fault("crashed", f"the worker process died ({how})", log_tail(root, slot)), 0
+
+
+def _last_words(root: Path, slot: int) -> Path:
+    return Folder(root).logs / f"worker-{slot}.died.json"
 
 
 def log_tail(root: Path, slot: int, size: int = 4000) -> str:

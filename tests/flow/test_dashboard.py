@@ -1,5 +1,6 @@
 """The dashboard shows what a search writes, and changes nothing."""
 
+import io
 import json
 import socket
 import threading
@@ -13,9 +14,12 @@ from typing import Any
 import optuna
 import pytest
 
-from foldsmith.flow.dashboard import make_dashboard
-from foldsmith.problem.errors import InputError
+from foldsmith.flow.dashboard import _Pictures, make_dashboard
+from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.folder import Folder
+from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.journal import open_journal
+from foldsmith.search.notes import describe_trial
 
 
 @pytest.fixture
@@ -104,6 +108,8 @@ def test_a_line_that_is_half_written_waits_for_its_end(journal: Path, address: s
         ("PUT", "/api/studies/0/0/note", {"body": "hello", "version": 1}),
         ("DELETE", "/api/studies/0", None),
         ("PATCH", "/api/studies/0", {}),
+        ("POST", "/api/artifacts/0/0", {"file": "data:text/plain;base64,aGVsbG8=", "filename": "new.txt"}),
+        ("DELETE", "/api/artifacts/0/0/abc", None),
     ],
 )
 def test_it_refuses_every_change(journal: Path, address: str, method: str, path: str, body: dict[str, Any]) -> None:
@@ -113,6 +119,35 @@ def test_it_refuses_every_change(journal: Path, address: str, method: str, path:
     assert b"this dashboard only reads" in answer
     assert journal.read_bytes() == before
     assert study_names(address) == ["c0ffee/linear"]
+
+
+def test_it_shows_a_trials_note_and_its_picture(journal: Path, address: str) -> None:
+    study = optuna.load_study(study_name="c0ffee/linear", storage=open_journal(journal))
+    trial = study.ask()
+    member = Member("lin-0001", "trial", "pruned", "c0ffee", "linear", "auc", params={"C": 0.5})
+    store = MemberStore(Folder(journal.parents[1]))
+    store.path(member.id).mkdir(parents=True)
+    describe_trial(study, trial, member, store)
+    study.tell(trial, 0.5)
+    code, body = ask(f"{address}/api/studies/0?after=0")
+    shown = json.loads(body)["trials"][2]
+    assert code == 200 and shown["note"]["body"].startswith("**`lin-0001`** · `linear` · pruned")
+    (artifact,) = shown["artifacts"]
+    path = f"/artifacts/0/{trial._trial_id}/{artifact['artifact_id']}"
+    assert f"![folds of lin-0001]({path})" in shown["note"]["body"]
+    code, picture = ask(address + path)
+    assert code == 200 and picture.startswith(b"<svg") and b"lin-0001" in picture
+    (journal.parent / "artifacts" / artifact["artifact_id"]).unlink()
+    assert ask(address + path)[0] == 200  # a lost picture is an empty one
+    assert ask(f"{address}/artifacts/0/{trial._trial_id}/{'0' * 8}")[0] == 404
+
+
+def test_pictures_cannot_be_changed(journal: Path) -> None:
+    pictures = _Pictures(journal)
+    with pytest.raises(ContractError, match="artifact abc is not written"):
+        pictures.write("abc", io.BytesIO(b""))
+    with pytest.raises(ContractError, match="artifact abc is not removed"):
+        pictures.remove("abc")
 
 
 def test_nothing_was_searched_yet(tmp_path: Path) -> None:

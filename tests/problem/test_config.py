@@ -11,6 +11,7 @@ from foldsmith.problem.config import (
     Config,
     DataSection,
     ProblemSection,
+    RigSection,
     SearchSection,
     SplitSection,
     load_config,
@@ -41,7 +42,8 @@ def a_config(**changes: Any) -> Config:
         "data": DataSection(train="train.csv", test="../test.csv", id="row id", target=['y "1"'], positive="ja"),
         "problem": ProblemSection(task="binary", metric="auc"),
         "split": SplitSection(scheme="time", n_folds=4, seed=7, time="when", gap="7d"),
-        "search": SearchSection(families=["lightgbm", "mine:Model"], executor="inline", workers=2, model_seed=3),
+        "search": SearchSection(families=["lightgbm", "mine:Model"], executor="inline", pruner="halving", model_seed=3),
+        "rig": RigSection(workers=2, gpus=[0, "GPU-1a2b"], per_gpu={"xgboost": 2}, ram_limit="12G"),
     }
     return Config(**{**facts, **changes})
 

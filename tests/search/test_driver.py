@@ -22,6 +22,7 @@ from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.journal import open_journal
 from foldsmith.search.pace import Clock
+from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 
 Fits = Callable[[Problem], list[str]]
@@ -200,7 +201,7 @@ class TestFaults:
 
     def test_a_crash_is_tried_once_more(self, problem: Problem, write_family: WriteFamily, fits: Fits) -> None:
         family = write_family(problem, "exit 1", "fit")
-        executor = LocalExecutor(problem.folder.root, 1)
+        executor = LocalExecutor(problem.folder.root, Layout(1))
         assert make_driver(problem, family, n_trials=2, executor=executor).run().ended == "done"
         assert states(problem, family) == ["crashed", "complete"]
         assert fits(problem) == ["toy-0001 0 0", "toy-0002 0 0", "toy-0002 0 1", "toy-0002 0 2"]
@@ -283,7 +284,7 @@ class TestDeadline:
     ) -> None:
         family = write_family(problem, "wait", "fit")
         began = time.time()
-        executor = LocalExecutor(problem.folder.root, 1)
+        executor = LocalExecutor(problem.folder.root, Layout(1))
         outcome = make_driver(problem, family, executor=executor, clock=Clock(began + 3)).run()
         assert time.time() - began < 3 + 3
         assert outcome.ended == "out_of_time"
@@ -303,7 +304,7 @@ class TestDeadline:
         self, problem: Problem, write_family: WriteFamily, fits: Fits
     ) -> None:
         family = write_family(problem, "wait 2")
-        executor = LocalExecutor(problem.folder.root, 1)
+        executor = LocalExecutor(problem.folder.root, Layout(1))
         over = Clock(time.time() + 600, lambda: 1e9 if (problem.folder.code / "waits").exists() else 0.0)
         assert make_driver(problem, family, executor=executor, clock=over).run().ended == "out_of_time"
         assert states(problem, family) == ["running"]
@@ -330,12 +331,12 @@ def stop_after(problem: Problem, n_jobs: int, *families: str, n_trials: int = 9)
     n_submitted = 0
 
     class Counting(InlineExecutor):
-        def submit(self, job: Job) -> int:
+        def submit(self, job: Job, slot: int) -> None:
             nonlocal n_submitted
             n_submitted += 1
             if n_submitted == n_jobs:
                 driver.request_stop()
-            return super().submit(job)
+            super().submit(job, slot)
 
     driver = make_driver(problem, *families, n_trials=n_trials, executor=Counting(problem.folder.root))
     assert driver.run().ended == "interrupted"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from foldsmith.search import pace
-from foldsmith.search.pace import LEAST_TRY_SECONDS, Clock, Pace
+from foldsmith.search.pace import HANGS_AFTER, LEAST_PATIENCE_SECONDS, LEAST_TRY_SECONDS, UNTIMED_SECONDS, Clock, Pace
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 def timed(clock: Clock, n_slots: int = 1, n_folds: int = 4, fold: float = 10.0, finish: float | None = 1.0) -> Pace:
     """The pace of a family ``a`` whose folds take ``fold`` seconds."""
-    made = Pace(clock, n_slots, n_folds)
+    made = Pace(clock, lambda family: n_slots, n_folds)
     made.note("a", fold, is_finish=False)
     if finish is not None:
         made.note("a", finish, is_finish=True)
@@ -57,7 +57,7 @@ def test_a_trial_fits_until_its_expected_end_passes_the_deadline(at: Callable[[f
 
 
 def test_before_anything_finished_every_family_is_tried(at: Callable[[float], None]) -> None:
-    found = Pace(Clock(5.0), 1, 3)
+    found = Pace(Clock(5.0), lambda family: 1, 3)
     assert found.fits("a")
     assert found.spent("a") == 0  # asking changes nothing
     found.remaining("a", 3)
@@ -76,7 +76,7 @@ def test_once_something_finished_an_untimed_family_needs_time_for_its_imports(at
 
 @pytest.mark.usefixtures("at")
 def test_typical_times_are_recent_medians() -> None:
-    found = Pace(Clock(), 1, 3)
+    found = Pace(Clock(), lambda family: 1, 3)
     assert found.fold_seconds("a") is None
     for seconds in [100.0] * 5 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 90.0]:
         found.note("a", seconds, is_finish=False)
@@ -87,7 +87,7 @@ def test_typical_times_are_recent_medians() -> None:
 
 def test_an_untimed_family_may_use_half_of_what_is_left(at: Callable[[float], None]) -> None:
     at(20.0)
-    assert Pace(Clock(100.0), 1, 3).trial_deadline("a") == 60.0
+    assert Pace(Clock(100.0), lambda family: 1, 3).trial_deadline("a") == 60.0
     assert timed(Clock(100.0)).trial_deadline("a") == 92.0
     assert timed(Clock()).trial_deadline("a") is None
 
@@ -95,8 +95,18 @@ def test_an_untimed_family_may_use_half_of_what_is_left(at: Callable[[float], No
 def test_fold_deadlines_share_a_trials_time(at: Callable[[float], None]) -> None:
     found = timed(Clock(100.0), n_slots=2)
     at(10.0)
-    assert found.fold_deadline(50.0, 4) == 30.0  # two waves
-    assert found.fold_deadline(50.0, 2) == 50.0
-    assert found.fold_deadline(5.0, 2) == 10.0  # late: at once, never in the past
-    assert found.fold_deadline(None, 2) is None
-    assert found.fold_deadline(50.0, 0) is None
+    assert found.fold_deadline("a", 50.0, 4) == 30.0  # two waves
+    assert found.fold_deadline("a", 50.0, 2) == 50.0
+    assert found.fold_deadline("a", 5.0, 2) == 10.0  # late: at once, never in the past
+    assert found.fold_deadline("a", None, 2) is None
+    assert found.fold_deadline("a", 50.0, 0) is None
+
+
+@pytest.mark.usefixtures("at")
+def test_a_fold_that_takes_far_longer_than_usual_hangs() -> None:
+    found = Pace(Clock(), lambda family: 1, 3)
+    assert found.patience("a") == UNTIMED_SECONDS
+    found.note("a", 1.0, is_finish=False)
+    assert found.patience("a") == LEAST_PATIENCE_SECONDS
+    found.note("b", 100.0, is_finish=False)
+    assert found.patience("b") == HANGS_AFTER * 100.0

@@ -18,6 +18,7 @@ from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.locks import FolderLock
+from foldsmith.search.slots import Layout
 
 EXECUTORS = {"inline": "InlineExecutor", "local": "LocalExecutor", "ray": "RayExecutor"}
 
@@ -33,7 +34,8 @@ def executor(
     problem = new_problem()
     write_family(problem, "fit")
     module = importlib.import_module(f"foldsmith.search.executors.{request.param}")
-    made: Executor = getattr(module, EXECUTORS[request.param])(problem.folder.root, 2)
+    layout = () if request.param == "inline" else (Layout(2),)
+    made: Executor = getattr(module, EXECUTORS[request.param])(problem.folder.root, *layout)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_health_check_period_ms", "500")  # a dead node is noticed in seconds
         with made:
@@ -63,7 +65,7 @@ def do(executor: Executor) -> Callable[..., JobResult]:
     """Runs one job and gives its one result."""
 
     def run(job: Job) -> JobResult:
-        slot = executor.submit(job)
+        slot = submit(executor, job)
         assert executor.running() == {slot: job}
         return collect(executor)
 
@@ -77,6 +79,18 @@ def waits(executor: Executor) -> Iterator[Path]:
     yield code / "waits"
     for name in ("waits", "go"):
         (code / name).unlink(missing_ok=True)
+
+
+def submit(executor: Executor, job: Job) -> int:
+    """Start a job in the first free slot, whose number it gives."""
+    number = next(slot.number for slot in executor.slots if slot.number not in executor.running())
+    executor.submit(job, number)
+    return number
+
+
+def n_free(executor: Executor) -> int:
+    """How many jobs can be submitted now."""
+    return len(executor.slots) - len(executor.running())
 
 
 def collect(executor: Executor) -> JobResult:
@@ -101,7 +115,7 @@ class TestExecutor:
     def test_a_job_gives_one_result(
         self, executor: Executor, make_job: Callable[..., Job], do: Callable[..., JobResult]
     ) -> None:
-        assert executor.n_free == executor.n_slots
+        assert n_free(executor) == executor.layout.n_slots
         job = make_job("fit")
         result = do(job)
         assert result.job == job
@@ -110,7 +124,7 @@ class TestExecutor:
         assert result.seconds > 0
         assert result.facts is not None
         assert (result.facts["pid"] != os.getpid()) == executor.capabilities.isolates_faults
-        assert executor.n_free == executor.n_slots
+        assert n_free(executor) == executor.layout.n_slots
 
     def test_folds_then_finish(
         self, make_job: Callable[..., Job], do: Callable[..., JobResult], store: MemberStore
@@ -196,7 +210,7 @@ class TestExecutor:
         if not executor.capabilities.can_kill:
             pytest.skip("it cannot kill")
         job = make_job("wait")
-        slot = executor.submit(job)
+        slot = submit(executor, job)
         until(waits.exists)
         executor.kill(slot)
         executor.kill(slot)  # the driver may ask again before the result has come
@@ -218,7 +232,7 @@ class TestExecutor:
         if not executor.capabilities.can_kill:
             pytest.skip("it cannot kill")
         job = make_job("fit")
-        slot = executor.submit(job)
+        slot = submit(executor, job)
         until(lambda: store.fold(job.member, 0, 0).state() == "done")
         executor.kill(slot)
         result = collect(executor)
@@ -230,14 +244,14 @@ class TestExecutor:
     ) -> None:
         if not executor.capabilities.runs_beside:
             pytest.skip("one job at a time")
-        slots = {executor.submit(make_job("wait")), executor.submit(make_job("fit"))}
-        assert len(slots) == 2 and executor.n_free == 0
+        slots = {submit(executor, make_job("wait")), submit(executor, make_job("fit"))}
+        assert len(slots) == 2 and n_free(executor) == 0
         until(waits.exists)
         quick: list[JobResult] = []
         while not quick:
             quick = executor.wait(0.5)
         assert [result.job.params["do"] for result in quick] == ["fit"]
-        assert executor.n_free == 1
+        assert n_free(executor) == 1
         (waits.parent / "go").touch()
         assert collect(executor).job.params["do"] == "wait"
 
@@ -249,7 +263,6 @@ class TestExecutor:
         if executor.capabilities.isolates_faults:
             threads = {facts[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
             assert threads == {"1"}
-        if executor.name == "ray":  # the others leave devices to the job, which names its own
             assert facts["CUDA_VISIBLE_DEVICES"] == ""
 
     def test_sigterm_stays_the_drivers(self, executor: Executor) -> None:
@@ -267,7 +280,7 @@ class TestExecutor:
         if executor.name != "ray":
             pytest.skip("only Ray has a daemon that may die")
         job = make_job("wait")
-        slot = executor.submit(job)
+        slot = submit(executor, job)
         until(waits.exists)
         (raylet,) = (child for child in psutil.Process().children(recursive=True) if child.name() == "raylet")
         raylet.kill()
@@ -284,11 +297,12 @@ import sys
 from pathlib import Path
 from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.jobs import Job
+from foldsmith.search.slots import Layout
 
 if __name__ == "__main__":
-    executor = LocalExecutor(Path(sys.argv[1]), 2)
+    executor = LocalExecutor(Path(sys.argv[1]), Layout(2))
     executor.start()
-    executor.submit(Job("toy-0001", "toys:Toy", {"do": "wait", "shift": 0.1}, 0, 0))
+    executor.submit(Job("toy-0001", "toys:Toy", {"do": "wait", "shift": 0.1}, 0, 0), 0)
     print("started", flush=True)
     executor.wait(600)
 """
@@ -321,9 +335,9 @@ def test_local_shutdown_ends_running_jobs(
 ) -> None:
     from foldsmith.search.executors.local import LocalExecutor
 
-    executor = LocalExecutor(problem.folder.root, 1)
+    executor = LocalExecutor(problem.folder.root, Layout(1))
     with executor:
-        executor.submit(Job("toy-0001", write_family(problem, "wait"), {"do": "wait", "shift": 0.1}, 0, 0))
+        executor.submit(Job("toy-0001", write_family(problem, "wait"), {"do": "wait", "shift": 0.1}, 0, 0), 0)
         until((problem.folder.code / "waits").exists)
     assert is_gone(int((problem.folder.code / "waits").read_text()))
     assert executor.running() == {}
@@ -334,19 +348,24 @@ def test_local_limits_are_not_the_drivers(problem: Problem, monkeypatch: pytest.
 
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with LocalExecutor(problem.folder.root, 1):
+    with LocalExecutor(problem.folder.root, Layout(1)):
         assert os.environ["OMP_NUM_THREADS"] == "7"
         assert "MKL_NUM_THREADS" not in os.environ
 
 
 def test_results_that_came_before_ray_broke_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray
     from ray.exceptions import NodeDiedError
 
     from foldsmith.search.executors import ray as ray_executor
 
     jobs = [Job(f"toy-000{number}", "toys:Toy", {}, 0, 0) for number in range(3)]
     died: Any = NodeDiedError
-    answers: dict[str, Any] = {"a": JobResult(jobs[0], 1.0), "b": died("the node died"), "c": died("the node died")}
+    answers: dict[str, Any] = {
+        "a": (JobResult(jobs[0], 1.0), None),
+        "b": died("the node died"),
+        "c": died("the node died"),
+    }
 
     class Broken:
         """A Ray whose node died after the first result."""
@@ -354,16 +373,22 @@ def test_results_that_came_before_ray_broke_are_kept(monkeypatch: pytest.MonkeyP
         def wait(self, references: list[str], num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
             return references[:num_returns], references[num_returns:]
 
-        def get(self, reference: str) -> JobResult:
+        exceptions = ray.exceptions
+
+        def get(self, reference: str) -> Any:
             if isinstance(answers[reference], Exception):
                 raise answers[reference]
-            result: JobResult = answers[reference]
-            return result
+            return answers[reference]
 
-    monkeypatch.setattr(ray_executor, "_ray", Broken)
-    executor = ray_executor.RayExecutor(tmp_path, 3)
-    executor._jobs = {reference: (slot, jobs[slot]) for slot, reference in enumerate("abc")}
-    assert executor.wait(0) == [answers["a"]]
+        def nodes(self) -> list[dict[str, Any]]:
+            return [{"Alive": False}]
+
+    monkeypatch.setattr(ray_executor, "ray_module", Broken)
+    monkeypatch.setattr("foldsmith.search.executors.ray_cluster.is_broken", lambda: False)
+    executor = ray_executor.RayExecutor(tmp_path, Layout(3))
+    for slot, call in zip(executor.slots, "abc", strict=True):
+        executor._workers[slot.number] = ray_executor._Worker(slot, None, call=call, job=jobs[slot.number])
+    assert executor.wait(0) == [answers["a"][0]]
     assert executor.running() == {1: jobs[1], 2: jobs[2]}
     with pytest.raises(InfrastructureError, match="Ray broke down"):
         executor.wait(0)

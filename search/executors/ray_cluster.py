@@ -1,0 +1,132 @@
+"""Starting Ray here or joining one that runs, and noticing when it breaks."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from foldsmith.problem.errors import InputError, MissingPackageError
+from foldsmith.search.slots import Layout, cut
+
+# Results only travel through the object store; tables are memory-mapped files and models stay on disk.
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+NAMESPACE = "foldsmith"
+
+
+def ray_module() -> Any:
+    """Ray, imported when it is needed.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise MissingPackageError("the ray executor needs the package ray: pip install 'ray[tune]'") from None
+    return ray
+
+
+def start_here(layout: Layout) -> None:
+    """Start a Ray of this machine that offers what ``layout`` says, and ends with this process."""
+    with _prepared({"CUDA_VISIBLE_DEVICES": ",".join(layout.gpus)} if layout.gpus else {}):
+        ray_module().init(
+            num_cpus=layout.n_slots,
+            num_gpus=len(layout.gpus),
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            namespace=NAMESPACE,
+        )
+
+
+def join(address: str) -> None:
+    """Join a Ray that runs already, on this machine too.
+
+    Raises:
+        InputError: there is none at ``address``.
+    """
+    with _prepared({}):
+        try:
+            ray_module().init(address, configure_logging=False, log_to_driver=False, namespace=NAMESPACE)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"no Ray cluster answers at --address {address!r} ({reason}); start its head with "
+                "'ray start --head', and 'ray start --address=HEAD:6379' on every machine, this one too"
+            ) from None
+
+
+@contextmanager
+def _prepared(environment: Mapping[str, str]) -> Iterator[None]:
+    """The environment that Ray's processes inherit, and the handler of SIGTERM that ``ray.init`` would replace."""
+    # By default Ray leaves all GPUs visible to an actor that asked for none.
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    kept = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
+        for name, value in kept.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def home_node() -> str:
+    """The id of the node that this process is on."""
+    return str(ray_module().get_runtime_context().get_node_id())
+
+
+def living_nodes(n_workers: int, per_gpu: int) -> dict[str, Layout]:
+    """The nodes of the cluster that live, by id, cut into slots.
+
+    Args:
+        n_workers: CPU slots on each node at most; 0 for no bound.
+        per_gpu: slots on each GPU.
+    """
+    nodes = {}
+    for node in ray_module().nodes():
+        if node["Alive"]:
+            offers = node["Resources"]
+            cores, n_gpus = int(offers.get("CPU", 0)), int(offers.get("GPU", 0))
+            layout = cut(
+                cores=cores,
+                gpus=tuple(str(number) for number in range(n_gpus)),
+                n_workers=min(n_workers, cores),
+                per_gpu=per_gpu,
+                ram_bytes=int(offers.get("memory", 0)),
+            )
+            nodes[str(node["NodeID"])] = layout
+    return nodes
+
+
+def is_broken() -> bool:
+    """Whether a daemon of the Ray that this process started is dead: without them nothing new ever starts.
+
+    Asked of the processes themselves: Ray's own client waits a minute for a dead control store, and then ends this
+    process.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    return node is not None and any(
+        kind in ("raylet", "gcs_server") for kind, process in node.dead_processes() if process.poll() is not None
+    )
+
+
+def stop() -> None:
+    """Leave Ray, and end it if this process started it."""
+    from ray._private import worker
+
+    ray = ray_module()
+    if not ray.is_initialized():
+        return
+    if is_broken() and worker._global_node is not None:
+        worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+    ray.shutdown()

@@ -1,0 +1,99 @@
+"""Opening the studies of a search: which families take part, and what each one's study is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from foldsmith.problem.contract import Problem
+from foldsmith.problem.errors import FoldsmithError, InputError
+from foldsmith.results.members import MemberStore
+from foldsmith.search.journal import repair_journal
+from foldsmith.search.leases import Alone, Leases, leases_of
+from foldsmith.search.racing import Racer, settle_reports
+from foldsmith.search.storage import open_storage
+from foldsmith.search.studies import FamilyStudy, studied_families
+from foldsmith.spaces.family import Facts, Family, Resources
+from foldsmith.spaces.registry import get_family
+from foldsmith.spaces.space import Params
+
+
+@dataclass(frozen=True)
+class StudyBook:
+    """The families of a search and their studies.
+
+    Args:
+        skipped: families that take no part, with the reason.
+        leases: which trials this driver may touch.
+        wishes: of each family's first default point.
+    """
+
+    studies: dict[str, FamilyStudy] = field(default_factory=dict)
+    families: dict[str, Family] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    leases: Leases = field(default_factory=Alone)
+    facts: Facts | None = None
+    wishes: dict[str, Resources] = field(default_factory=dict)
+
+    def resources(self, family: str, params: Params) -> Resources:
+        """What one fold of a family wishes for at a point."""
+        assert self.facts is not None
+        return self.families[family].resources(self.facts, params)
+
+
+def open_studies(
+    problem: Problem,
+    names: tuple[str, ...],
+    racer: Racer,
+    *,
+    storage_url: str | None,
+    seed: int,
+    model_seed: int,
+    say: Callable[[str], None],
+) -> StudyBook:
+    """Open the study of each family that can take the problem, and of those that a dead driver left trials of.
+
+    Args:
+        storage_url: of a database that several drivers share; None for the folder's journal.
+        say: for people.
+
+    Raises:
+        InputError: none of the families can take this problem, or the database cannot be used.
+        ContractError: the racer judges by other values than a study holds.
+    """
+    if storage_url is None and (cut := repair_journal(problem.folder.journal)):
+        say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
+    storage = open_storage(problem.folder.journal, storage_url)
+    facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
+    book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
+    # A dead driver's trials are finished whichever families were asked for now.
+    for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
+        try:
+            family = get_family(name, problem.folder.code)
+        except FoldsmithError as error:
+            if name in names:
+                raise
+            book.skipped[name] = str(error)  # a user's family that is gone must not stop the others
+            continue
+        if reason := family.accepts(facts):
+            book.skipped[name] = reason
+            continue
+        defaults = family.defaults(facts)
+        book.families[name] = family
+        book.wishes[name] = family.resources(facts, defaults[0] if defaults else {})
+        book.studies[name] = FamilyStudy(
+            storage,
+            problem.contract,
+            name,
+            family.space(facts),
+            defaults,
+            metric=problem.metric.name,
+            greater_is_better=problem.metric.greater_is_better,
+            seed=seed,
+            model_seed=model_seed,
+            leases=book.leases,
+            store=MemberStore(problem.folder).identity,
+        )
+        settle_reports(book.studies[name], racer)
+    if not any(name in book.studies for name in names):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in book.skipped.items())
+        raise InputError(f"none of the families can take this problem ({reasons}); name others")
+    return book

@@ -1,0 +1,183 @@
+"""Which job may run in which slot: shares of GPUs, memory, and threads."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from foldsmith.search.executors.base import Executor
+from foldsmith.search.jobs import Job, JobResult
+from foldsmith.search.memory import MemoryBook
+from foldsmith.search.slots import Slot
+from foldsmith.spaces.family import Resources
+
+MAX_THREADS = 8  # a second thread gains 1.1-1.4 times at best in a boosting fold, the eighth hardly anything
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one fold takes.
+
+    Args:
+        gpu_share: of one device; 0 for a CPU fold.
+        ram_bytes: private memory of its worker; ``vram_bytes``: of the device; 0 when unknown.
+    """
+
+    gpu_share: float = 0.0
+    ram_bytes: int = 0
+    vram_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class _Occupied:
+    slot: Slot
+    family: str
+    gpu_share: float
+    threads: int
+
+
+class Placement:
+    """Keeps the books of an executor's slots; one driver thread calls all methods.
+
+    Args:
+        shares: of a GPU that a fold takes, by family, where somebody chose; 0 keeps a family on the CPU.
+    """
+
+    def __init__(self, executor: Executor, shares: Mapping[str, float]) -> None:
+        self._executor = executor
+        self._shares = shares
+        self._busy: dict[int, _Occupied] = {}
+        self._ram: dict[str, MemoryBook] = {}
+        self._vram: dict[tuple[str, str], MemoryBook] = {}
+        self._placed: Counter[tuple[str, str]] = Counter()
+        self._waited_for: str | None = None
+        self._has_told = False
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether any slot is free, whatever it is good for."""
+        return any(slot.number not in self._busy for slot in self._executor.slots)
+
+    def n_slots(self, on_gpu: bool) -> int:
+        """Slots for GPU folds, or for the others; at least 1."""
+        return max(1, sum((slot.gpu is not None) == on_gpu for slot in self._executor.slots))
+
+    def take_notice(self) -> str | None:
+        """A line for people when folds wait for memory, once."""
+        if self._waited_for is None or self._has_told:
+            return None
+        self._has_told = True
+        return (
+            f"folds of {self._waited_for} wait for memory although a worker is free; "
+            "raise --ram-limit, or lower --workers so that nothing is reserved in vain"
+        )
+
+    def need(self, family: str, wish: Resources) -> Need:
+        """What a fold takes, from what its family wishes and what somebody chose."""
+        if not any(layout.gpus for layout in self._executor.layouts.values()):
+            return Need(0.0, wish.ram_bytes)
+        return Need(self._shares.get(family, wish.gpus), wish.ram_bytes, wish.vram_bytes)
+
+    def find(self, family: str, need: Need, *, member: str = "", is_finish: bool = False) -> Slot | None:
+        """A free slot that may take the fold; of several GPUs the one with the least on it.
+
+        A finish only predicts: any slot that sees the folder will do.
+        """
+        found = [
+            slot
+            for slot in self._executor.slots
+            if slot.number not in self._busy
+            and (slot.sees_folder or not is_finish)
+            and (is_finish or (slot.gpu is not None) == (need.gpu_share > 0))
+            and self._executor.may_take(slot, member)
+        ]
+        if need.gpu_share > 0 and not is_finish:
+            found.sort(key=lambda slot: (self._load(slot), self._placed[_device(slot)]))
+        return next((slot for slot in found if self._admits(slot, family, need, is_finish=is_finish)), None)
+
+    def _admits(self, slot: Slot, family: str, need: Need, *, is_finish: bool) -> bool:
+        ram = self._ram_book(slot)
+        if ram is not None and not ram.admits(slot.number, ram.need(family, need.ram_bytes)):
+            self._waited_for = family
+            return False
+        if slot.gpu is None or is_finish:
+            return True
+        vram = self._vram_book(slot)
+        fits = vram is None or vram.admits(slot.number, vram.need(family, need.vram_bytes))
+        return fits and self._load(slot) + need.gpu_share <= 1 + EPSILON
+
+    def _load(self, slot: Slot) -> float:
+        return sum(other.gpu_share for other in self._busy.values() if _device(other.slot) == _device(slot))
+
+    def occupy(self, job: Job, slot: Slot, need: Need, n_waiting: int | None = None) -> Job:
+        """Put ``job`` into ``slot``: the job with its device, threads and memory limit.
+
+        Args:
+            n_waiting: jobs that could start now, this one included; None for more than there are slots.
+        """
+        is_gpu = slot.gpu is not None and job.fold is not None
+        ram, limit = self._ram_book(slot), None
+        if ram is not None:
+            limit = ram.reserve(slot.number, ram.need(job.family, need.ram_bytes))
+        if is_gpu and (vram := self._vram_book(slot)) is not None:
+            vram.reserve(slot.number, vram.need(job.family, need.vram_bytes))
+        threads = self._threads(slot, n_waiting)
+        self._busy[slot.number] = _Occupied(slot, job.family, need.gpu_share if is_gpu else 0.0, threads)
+        if is_gpu:
+            self._placed[_device(slot)] += 1
+        return replace(
+            job,
+            slot=slot.name,
+            device="cuda" if is_gpu else "cpu",
+            threads=threads,
+            ram_limit_bytes=limit if self._executor.capabilities.isolates_faults else None,
+        )
+
+    def vacate(self, slot: Slot, result: JobResult) -> None:
+        """Take the slot of ``result`` back, and learn what the fold really used."""
+        number = slot.number
+        place = self._busy.pop(number)
+        is_dead = result.fault is not None and result.fault.reason in ("killed", "crashed", "oom")
+        over_limit = result.fault is not None and result.fault.reason == "oom"
+        if (ram := self._ram_book(place.slot)) is not None:
+            held = 0 if is_dead else result.held_bytes
+            ram.release(number, place.family, peak_bytes=result.peak_bytes, held_bytes=held, over_limit=over_limit)
+        if place.gpu_share and (vram := self._vram_book(place.slot)) is not None:
+            held = 0 if is_dead else result.vram_bytes
+            vram.release(number, place.family, peak_bytes=result.vram_bytes, held_bytes=held)
+
+    def clear(self) -> None:
+        """All workers are gone."""
+        self._busy.clear()
+        self._ram.clear()
+        self._vram.clear()
+
+    def _threads(self, slot: Slot, n_waiting: int | None) -> int:
+        """One each while there are as many folds as cores; more where cores would stand idle."""
+        layout = self._executor.layouts[slot.node]
+        cores = layout.cores or layout.n_slots
+        free_cores = cores - sum(place.threads for place in self._busy.values() if place.slot.node == slot.node)
+        threads = cores // max(1, layout.n_slots)
+        if n_waiting is not None:
+            threads = max(threads, free_cores // max(1, n_waiting))
+        return max(1, min(threads, free_cores, MAX_THREADS))
+
+    def _ram_book(self, slot: Slot) -> MemoryBook | None:
+        layout = self._executor.layouts[slot.node]
+        if not layout.ram_bytes:
+            return None
+        if slot.node not in self._ram:
+            self._ram[slot.node] = MemoryBook(layout.ram_bytes, layout.n_slots)
+        return self._ram[slot.node]
+
+    def _vram_book(self, slot: Slot) -> MemoryBook | None:
+        layout = self._executor.layouts[slot.node]
+        if not layout.vram_bytes:
+            return None
+        if _device(slot) not in self._vram:
+            self._vram[_device(slot)] = MemoryBook(layout.vram_bytes, layout.per_gpu)
+        return self._vram[_device(slot)]
+
+
+def _device(slot: Slot) -> tuple[str, str]:
+    return slot.node, slot.gpu or ""
