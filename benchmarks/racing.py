@@ -52,29 +52,30 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=30, help="that the search without racing makes")
-    parser.add_argument("--quick", action="store_true", help="one table of few rows, 2 seeds, 10 trials")
+    parser.add_argument("--rows", type=int, default=3000)
+    parser.add_argument("--quick", action="store_true", help="one table of 600 rows, one family, one seed, 10 trials")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    n_rows = 3000
     if options.quick:
-        options.tables, options.seeds, options.trials, n_rows = options.tables[:1], 2, 10, 600
+        options.tables, options.families = options.tables[:1], options.families[:1]
+        options.seeds, options.trials, options.rows = 1, 10, 600
     records = []
     with tempfile.TemporaryDirectory() as folder:
         for table in options.tables:
             for family in options.families:
-                records += compare(Path(folder), table, family, n_rows, options)
+                records += compare(Path(folder), table, family, options)
     print(json.dumps(records)) if options.json else show(records)
 
 
-def compare(folder: Path, table: str, family: str, n_rows: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(folder: Path, table: str, family: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """All racers on one table and family: a record each."""
-    warm_up = prepare(folder / f"{table}-{family}-warm", table, n_rows, options.folds, seed=0)
+    warm_up = prepare(folder / f"{table}-{family}-warm", table, options.rows, options.folds, seed=0)
     search(warm_up, family, BASE, seed=0, n_trials=1)  # imports and compiled code are nobody's cost
     races: dict[str, list[Race]] = {racer: [] for racer in [BASE, *options.racers]}
     for seed in range(options.seeds):
         budget = None
         for racer, done in races.items():
-            root = prepare(folder / f"{table}-{family}-{seed}-{racer}", table, n_rows, options.folds, seed=seed)
+            root = prepare(folder / f"{table}-{family}-{seed}-{racer}", table, options.rows, options.folds, seed=seed)
             done.append(search(root, family, racer, seed=seed, n_trials=options.trials, cpu_seconds=budget))
             budget = races[BASE][-1].seconds
     greater_is_better = TABLES[table].greater_is_better
@@ -88,7 +89,8 @@ def compare(folder: Path, table: str, family: str, n_rows: int, options: argpars
 def summary(races: list[Race], base: list[Race], *, greater_is_better: bool) -> dict[str, Any]:
     """Means over seeds; gains are against the search without racing at the end of the same budget.
 
-    ``seconds_to_match`` is the share of the budget after which its final value was reached, 1.0 counted for never.
+    ``wins`` counts better ends, equal ends and seeds. ``match`` is the share of the budget after which the final value
+    of the search without racing was reached, 1.0 for never.
     """
     sign = 1 if greater_is_better else -1
     record: dict[str, Any] = {}
@@ -104,7 +106,7 @@ def summary(races: list[Race], base: list[Race], *, greater_is_better: bool) -> 
     for race, other in zip(races, base, strict=True):
         matched = (at for at, value in race.curve if sign * value >= sign * other.curve[-1][1])
         shares.append(min(1.0, next(matched, other.seconds) / other.seconds))
-    record["seconds_to_match"] = round(statistics.fmean(shares), 2)
+    record["match"] = round(statistics.fmean(shares), 2)
     record["cpu_seconds"] = round(statistics.fmean(race.seconds for race in races), 1)
     for name in ("folds", "complete", "pruned", "promoted"):
         record[name] = round(statistics.fmean(race.counts.get(name, 0) for race in races), 1)
@@ -170,15 +172,17 @@ class Table:
 def _classes(n_rows: int, seed: int) -> tuple[Any, Any]:
     from sklearn.datasets import make_classification
 
-    return make_classification(
+    X, y = make_classification(
         n_rows, 20, n_informative=8, n_redundant=4, flip_y=0.08, class_sep=0.7, random_state=seed
     )
+    return X, y
 
 
 def _friedman(n_rows: int, seed: int) -> tuple[Any, Any]:
     from sklearn.datasets import make_friedman1
 
-    return make_friedman1(n_rows, 12, noise=2.0, random_state=seed)
+    X, y = make_friedman1(n_rows, 12, noise=2.0, random_state=seed)
+    return X, y
 
 
 def _digits(n_rows: int, seed: int) -> tuple[Any, Any]:
@@ -226,13 +230,13 @@ def prepare(root: Path, table: str, n_rows: int, n_folds: int, *, seed: int) -> 
 
 def show(records: list[dict[str, Any]]) -> None:
     """A table per table and family."""
-    columns = [name for name in records[0] if name not in ("name", "table", "family")]
+    columns = [name for name in records[0] if name not in ("name", "table", "family", "cpu_seconds")]
     for record in records:
         if record["racer"] == BASE:
-            print(f"\n{record['table']}, {record['family']}, CPU seconds {record['cpu_seconds']}")
-            print("  ".join(f"{column:>12}" for column in columns if column != "cpu_seconds"))
-        cells = (record[column] for column in columns if column != "cpu_seconds")
-        print("  ".join(f"{'-' if cell is None else cell:>12}" for cell in cells))
+            print(f"\n{record['table']}, {record['family']}, {record['cpu_seconds']} CPU seconds a search")
+            print("  ".join(f"{column:>9}" for column in columns))
+        cells = ("-" if record[column] is None else record[column] for column in columns)
+        print("  ".join(f"{cell:>{max(9, len(column))}}" for cell, column in zip(cells, columns, strict=True)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import click
 from foldsmith._version import __version__
 from foldsmith.problem.errors import FoldsmithError
 
+ARGUMENTS = "foldsmith.arguments"  # in a context's meta: the words of the command line
+
 # Command -> module under foldsmith.cli; a module is imported when its command is called or its help is asked for.
 COMMANDS = {
     "run": ("running", "Files to submission: set up, search, blend, submit; goes on where it was."),
@@ -23,17 +25,29 @@ COMMANDS = {
     "resume": ("running", "Go on with the last search, with the time it had left."),
     "stop": ("watching", "Let running folds end, then stop; a second time ends it at once."),
     "status": ("watching", "What runs, and what was reached."),
+    "watch": ("watching", "The live display of a search that another process runs."),
+    "logs": ("watching", "The search's log, or a worker's."),
     "top": ("watching", "The table of members."),
     "show": ("watching", "Everything about one member."),
     "blend": ("combining", "Combine members into an ensemble."),
     "submit": ("combining", "Write submission files."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
+    "service": ("service", "Print a systemd unit that resumes the search after a reboot."),
     "mirror": ("mirroring", "Copy members and studies to an object store, and back."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and lines, and imports a command only when it is used."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Remember the arguments: a command may run itself again, detached."""
+        given = tuple(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[ARGUMENTS] = given
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order of a day's work."""

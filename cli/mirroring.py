@@ -36,7 +36,7 @@ def push(folder: Path, url: str | None) -> int:
     return 0
 
 
-@mirror.command(epilog="Example: foldsmith -C titanic mirror pull s3://bucket/titanic")
+@mirror.command(epilog="Example: foldsmith mirror pull s3://bucket/titanic")
 @url_argument
 @click.pass_obj
 def pull(folder: Path, url: str | None) -> int:
@@ -104,6 +104,8 @@ def _missing_tables(root: Path) -> list[Path]:
     from foldsmith.problem.folder import Folder
 
     folder = Folder(root)
+    if not folder.config.exists():
+        return []
     data = load_config(folder.config).data
     paths = [folder.resolve(name) for name in (data.train, data.test, data.sample) if name is not None]
     return [path for path in paths if not path.exists()]

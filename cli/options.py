@@ -25,6 +25,9 @@ def stack(*decorators: Decorator) -> Decorator:
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of models and samplers; 0 by default."
 )
+detach_option = click.option(
+    "--detach", is_flag=True, help="Search on in the background, also when this terminal is closed."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 data_options = stack(
@@ -51,11 +54,25 @@ data_options = stack(
 
 search_options = stack(
     click.option("--time-budget", help="Wall time of this call, from start to exit: 90s, 10m, 1h30m."),
+    click.option("--until", help="When to end: 07:30 (the next such local time), 23:30Z, 2026-11-23T07:30."),
     click.option("--trials", type=click.IntRange(1), help="Total trials over the families and over all calls."),
-    click.option("--workers", type=click.IntRange(1), help="Folds that run side by side; all cores by default."),
+    click.option("--workers", type=click.IntRange(1), help="CPU folds side by side; one per core by default."),
+    click.option("--gpus", help="Devices to use, such as 0,1, or none; all by default."),
+    click.option("--per-gpu", help="Folds that share a GPU, by family: xgboost=2,mlp=1; 0 keeps it on the CPU."),
+    click.option("--ram-limit", help="Memory for all folds together: 12G, or 80% of what is free (the default)."),
+    click.option("--fold-timeout", help="A fold that takes longer is ended; far more than usual by default."),
     click.option(
-        "--executor", type=click.Choice(["auto", "ray", "local", "inline"]), help="Where folds run; auto by default."
+        "--pruner",
+        type=click.Choice(["none", "halving", "median", "hyperband", "wilcoxon"]),
+        help="Who ends trials after a few folds; halving gives all folds to the best third.",
     ),
+    click.option(
+        "--executor",
+        type=click.Choice(["auto", "ray", "local", "inline", "tune"]),
+        help="Where folds run; auto by default.",
+    ),
+    click.option("--address", help="Join a Ray cluster: auto, or host:6379."),
+    click.option("--storage", help="PostgreSQL for several drivers on one study: postgresql://user@host/db."),
     seed_option,
 )
 

@@ -81,6 +81,7 @@ class Progress:
         self._display: Display | None = None
         self._log: LineLog | None = None
         self._said = 0
+        self._rig = ""
 
     def __enter__(self) -> "Progress":
         if self._console is None:
@@ -112,6 +113,9 @@ class Progress:
 
     def show(self, snapshot: Snapshot) -> None:
         """Take a snapshot, to be drawn at the next refresh, or write a line now and then; takes microseconds."""
+        if snapshot.rig != self._rig:
+            self._rig = snapshot.rig
+            self._print(Text(f"rig  {snapshot.rig}"))
         for message in snapshot.messages[self._said :]:
             self._say(_shorten(message))
         self._said = len(snapshot.messages)
@@ -121,9 +125,12 @@ class Progress:
             self._log.take(snapshot)
 
     def _say(self, message: str) -> None:
+        """A message, in yellow."""
+        self._print(Text(message, style="yellow"))
+
+    def _print(self, text: Text) -> None:
         """Above the picture, wrapped and indented; in a log, one line."""
         assert self._console is not None
-        text = Text(message, style="yellow")
         if self._live is not None:
             self._console.print(Padding(text, (0, 0, 0, 2), expand=False))
         else:
@@ -378,7 +385,7 @@ def _worker_lines(snapshot: Snapshot, scene: Scene, age_seconds: float, bar_widt
         label = f"{slot.label}/{scene.n_folds}" if slot.label.startswith("fold ") else slot.label
         seconds = slot.seconds + age_seconds
         cells = [
-            f"cpu{slot.slot}",
+            slot.name or f"cpu{slot.slot + 1}",
             slot.member.ljust(8),
             label.ljust(8),
             bar(slot, seconds, bar_width),

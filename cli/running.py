@@ -1,17 +1,20 @@
 """``run``, ``demo``, ``search`` and ``resume``: what takes time."""
 
+import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from foldsmith.cli.json_output import print_json
-from foldsmith.cli.options import as_json, data_options, search_options, split_names
+from foldsmith.cli.options import as_json, data_options, detach_option, search_options, split_names
 
 if TYPE_CHECKING:
     from foldsmith.flow.competition import Competition, RunResult
     from foldsmith.flow.search import SearchReport, SearchRequest
+    from foldsmith.search.snapshot import Snapshot
 
 
 def process_start() -> float:
@@ -21,20 +24,55 @@ def process_start() -> float:
     return float(psutil.Process().create_time())
 
 
-def _request(
-    verb: Any,
-    families: tuple[str, ...],
-    time_budget: str | None,
-    trials: int | None,
-    workers: int | None,
-    executor: Any,
-    seed: int | None,
-) -> "SearchRequest":
-    from foldsmith.flow.durations import parse_duration
-    from foldsmith.flow.search import SearchRequest
+def _request(verb: Any, families: tuple[str, ...], given_at: float, options: Mapping[str, Any]) -> "SearchRequest":
+    """What a command asks of a search.
 
-    budget = None if time_budget is None else parse_duration(time_budget)
-    return SearchRequest(families, trials, budget, workers or 0, executor, seed, seed, process_start(), verb)
+    Args:
+        given_at: when the command was given; what ``--until 07:30`` counts from.
+        options: those of ``search_options`` that the command has.
+    """
+    from foldsmith.flow.durations import parse_duration, parse_until
+    from foldsmith.flow.search import SearchRequest, within
+
+    budget, until = options.get("time_budget"), options.get("until")
+    seconds = None if budget is None else parse_duration(budget)
+    end = None if until is None else parse_until(until, given_at)
+    started, seed = process_start(), options.get("seed")
+    return SearchRequest(
+        families,
+        options.get("trials"),
+        within(end, seconds, started),
+        options.get("workers") or 0,
+        options.get("executor"),
+        seed,
+        seed,
+        started,
+        verb,
+        until=end,
+        **_rig(options),
+    )
+
+
+def _rig(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of the machine, in the words of a request."""
+    from foldsmith.flow.durations import parse_duration
+    from foldsmith.search.slots import parse_per_gpu
+
+    gpus, per_gpu, timeout = options.get("gpus"), options.get("per_gpu"), options.get("fold_timeout")
+    return {
+        "gpus": None if gpus is None else () if gpus == "none" else split_names(gpus),
+        "per_gpu": None if per_gpu is None else parse_per_gpu(per_gpu),
+        "fold_seconds": None if timeout is None else parse_duration(timeout),
+        **{name: options.get(name) for name in ("ram_limit", "address", "storage", "pruner")},
+    }
+
+
+def _take_mark() -> tuple[bool, float]:
+    """Whether this process is the detached one of a command, and when that command was given."""
+    from foldsmith.flow.detach import take_mark
+
+    mark = take_mark()
+    return mark is not None, time.time() if mark is None else mark
 
 
 @click.command(
@@ -43,21 +81,12 @@ def _request(
 @data_options
 @click.option("--families", help="Comma-separated; all by default.")
 @search_options
+@detach_option
 @click.option("--out", type=click.Path(path_type=Path), help="The competition folder; this one, or -C.")
 @as_json
 @click.pass_context
 def run(
-    ctx: click.Context,
-    /,
-    families: str | None,
-    time_budget: str | None,
-    trials: int | None,
-    workers: int | None,
-    executor: str | None,
-    seed: int | None,
-    out: Path | None,
-    as_json: bool,
-    **data: Any,
+    ctx: click.Context, /, families: str | None, detach: bool, out: Path | None, as_json: bool, **words: Any
 ) -> int:
     """From csv files to an ensembled submission.
 
@@ -65,10 +94,14 @@ def run(
     """
     from foldsmith.cli.setup import ensure_set_up
 
-    budget = time_budget if time_budget or trials else "10m"
+    is_detached, given_at = _take_mark()
+    if not (words["time_budget"] or words["until"] or words["trials"]):
+        words["time_budget"] = "10m"
     names = split_names(families)
-    request = _request("run", names, budget, trials, workers, executor, seed)
-    competition = ensure_set_up(out or ctx.obj, {**data, "families": names}, seed, quiet=as_json)
+    request = _request("run", names, given_at, words)
+    competition = ensure_set_up(out or ctx.obj, {**words, "families": names}, words["seed"], quiet=as_json)
+    if detach and not is_detached:
+        return _detach(ctx, competition, request, given_at, as_json=as_json)
     return _run_and_tell(competition, request, as_json=as_json)
 
 
@@ -85,7 +118,7 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
     from foldsmith.cli.setup import ensure_set_up
     from foldsmith.flow.demo import DEMO_SETS, make_demo, score_demo
 
-    request = _request("run", (), time_budget, None, workers, None, None)
+    request = _request("run", (), time.time(), {"time_budget": time_budget, "workers": workers})
     files = make_demo(out / "data", name)
     if not as_json:
         click.echo(f"{DEMO_SETS[name].about}; 30 % of the rows are the held-out test\n", err=True)
@@ -111,41 +144,74 @@ def demo(name: str, time_budget: str, out: Path, workers: int | None, as_json: b
 @click.command(epilog="Example: foldsmith search lightgbm xgboost --trials 40")
 @click.argument("families", nargs=-1)
 @search_options
-@click.pass_obj
-def search(
-    folder: Path,
-    families: tuple[str, ...],
-    time_budget: str | None,
-    trials: int | None,
-    workers: int | None,
-    executor: str | None,
-    seed: int | None,
-) -> int:
+@detach_option
+@click.pass_context
+def search(ctx: click.Context, /, families: tuple[str, ...], detach: bool, **words: Any) -> int:
     """Search FAMILIES (all that fit by default); extends what is there.
 
     Freezes the proposed fold plan when there is none yet.
     """
     from foldsmith.flow.competition import open_competition
 
-    request = _request("search", families, time_budget, trials, workers, executor, seed)
-    return _search_and_tell(open_competition(folder), request)
+    is_detached, given_at = _take_mark()
+    request = _request("search", families, given_at, words)
+    competition = open_competition(ctx.obj)
+    if detach and not is_detached:
+        return _detach(ctx, competition, request, given_at)
+    return _search_and_tell(competition, request)
 
 
 @click.command(epilog="Example: foldsmith resume")
+@detach_option
 @as_json
-@click.pass_obj
-def resume(folder: Path, as_json: bool) -> int:
+@click.pass_context
+def resume(ctx: click.Context, /, detach: bool, as_json: bool) -> int:
     """Go on with the last run or search: same families, trials and seeds, and the time that it had left."""
     from dataclasses import replace
 
     from foldsmith.flow.competition import open_competition
     from foldsmith.flow.search import last_request
 
-    competition = open_competition(folder)
+    is_detached, given_at = _take_mark()
+    competition = open_competition(ctx.obj)
     request = replace(last_request(competition.problem), started=time.time())
+    if detach and not is_detached:
+        return _detach(ctx, competition, request, given_at, as_json=as_json)
     if request.verb == "run":
         return _run_and_tell(competition, request, as_json=as_json)
     return _search_and_tell(competition, request, as_json=as_json)
+
+
+def _detach(
+    ctx: click.Context,
+    competition: "Competition",
+    request: "SearchRequest",
+    given_at: float,
+    *,
+    as_json: bool = False,
+) -> int:
+    """Give the same command to a process of its own; what is wrong with it is said here."""
+    from foldsmith.cli.main import ARGUMENTS
+    from foldsmith.flow.detach import detach
+    from foldsmith.flow.search import check
+
+    check(competition.problem, request)
+    begun = detach(competition.root, ctx.meta[ARGUMENTS], given_at)
+    if begun.code is not None:  # it failed, or there was little to do
+        click.echo(begun.output, nl=False, err=begun.code != 0)
+        return begun.code
+    if as_json:
+        print_json({"pid": begun.pid, "log": str(begun.log.resolve())})
+        return 0
+    place = shlex.quote(str(competition.root.resolve()))
+    click.echo(f"process {begun.pid} searches by itself; this terminal may be closed\n")
+    for command, why in (
+        ("watch", "the live display"),
+        ("logs -f", "what it writes"),
+        ("stop", "let running folds end, then stop"),
+    ):
+        click.echo(f"  foldsmith -C {place} {command:<8} {why}")
+    return 0
 
 
 def _run_and_tell(competition: "Competition", request: "SearchRequest", *, as_json: bool) -> int:
@@ -181,13 +247,30 @@ def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as
 
 
 def _search(competition: "Competition", request: "SearchRequest") -> "SearchReport":
+    from foldsmith.cli.main import ARGUMENTS
     from foldsmith.cli.progress import Progress
+    from foldsmith.cli.record import SearchLog
+    from foldsmith.flow.detach import Terminal
 
     problem = competition.problem
-    with Progress(problem, started=request.started, budget_seconds=request.budget_seconds) as progress:
+    arguments = click.get_current_context().meta[ARGUMENTS]
+    with (
+        SearchLog(problem, arguments) as log,
+        Progress(problem, started=request.started, budget_seconds=request.budget_seconds) as progress,
+    ):
         from foldsmith.flow.search import search as run_search  # Optuna takes a second: the clock runs already
 
-        report = run_search(problem, request, progress.show)
+        terminal = Terminal()
+
+        def show(snapshot: "Snapshot") -> None:
+            log.show(snapshot)
+            try:
+                progress.show(snapshot)
+            except OSError:  # the terminal is gone: no reason to end the search
+                terminal.let_go()
+
+        report = run_search(problem, request, show)
+        log.note(f"ended: {report.ended.replace('_', ' ')}")
     for family, reason in report.skipped.items():
         click.echo(f"{family} took no part: {reason}", err=True)
     if report.warning:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foldsmith.flow.heartbeat import driver_of, last_beat
+from foldsmith.flow.heartbeat import driven_seats, last_beat
 from foldsmith.flow.logs import appended, log_path
 from foldsmith.problem.folder import Folder
 
@@ -46,10 +46,17 @@ def take_mark() -> float | None:
     return None if mark is None else float(mark)
 
 
-def detach(root: Path, arguments: Sequence[str], *, settle_seconds: float = SETTLE_SECONDS) -> Detached:
-    """Run ``foldsmith ARGUMENTS`` in a process session of its own, until it searches in ``root`` or has ended.
+def detach(
+    root: Path, arguments: Sequence[str], given_at: float, *, settle_seconds: float = SETTLE_SECONDS
+) -> Detached:
+    """Run ``foldsmith ARGUMENTS`` in a process session of its own, and wait until it searches or has ended.
 
     It reads from /dev/null, writes to ``logs/search.log`` and ignores SIGHUP.
+
+    Args:
+        root: the competition that the arguments are about.
+        given_at: when the command was given, in seconds since the epoch.
+        settle_seconds: how long to wait at most once it is the folder's driver.
     """
     folder = Folder(root)
     with appended(folder, "search", shlex.join(["foldsmith", *arguments])) as log, _ignoring_hangups():
@@ -62,7 +69,7 @@ def detach(root: Path, arguments: Sequence[str], *, settle_seconds: float = SETT
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, MARK: repr(began)},
+            env={**os.environ, MARK: repr(given_at)},
         )
     try:
         code = _settle(folder, process, began, settle_seconds)
@@ -77,12 +84,14 @@ def detach(root: Path, arguments: Sequence[str], *, settle_seconds: float = SETT
 
 def _settle(folder: Folder, process: "subprocess.Popen[bytes]", began: float, settle_seconds: float) -> int | None:
     """Wait until the child is the driver and works, or has ended; its exit code in that case."""
-    settled: float | None = None
+    seat: Folder | None = None
+    settled = 0.0
     while process.poll() is None:
-        if settled is None and driver_of(folder) == process.pid:
+        if seat is None:
+            seat = next((seat for seat, driver in driven_seats(folder) if driver == process.pid), None)
             settled = time.monotonic() + settle_seconds
-        if settled is not None:
-            beat = last_beat(folder)
+        else:
+            beat = last_beat(seat)
             if time.monotonic() >= settled or (beat is not None and beat.at >= began):
                 break
         time.sleep(0.05)

@@ -3,13 +3,17 @@
 import time
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
-from foldsmith.search.locks import lock_owner
+from foldsmith.search.locks import MAX_SEATS, lock_owner
 from foldsmith.search.snapshot import Snapshot
+
+POLL_SECONDS = 0.25
 
 # What a heartbeat's last phase says about a driver that is gone; any other phase: it was killed, or it crashed.
 ENDINGS = {"blending": "done", "interrupted": "interrupted", "failed": "failed"}
@@ -28,10 +32,6 @@ class Heartbeat:
     at: float
     seconds_left: float | None
     snapshot: Snapshot
-
-    def ending(self) -> str:
-        """How a driver ended whose last beat this is: ``done``, ``interrupted``, ``failed`` or ``died``."""
-        return ENDINGS.get(self.snapshot.phase, "died")
 
     def aged(self, now: float | None = None) -> Snapshot:
         """The snapshot with its clocks set forward to ``now``."""
@@ -55,21 +55,51 @@ def driver_of(folder: Folder) -> int | None:
     return lock_owner(folder.driver_lock)
 
 
+def driven_seats(folder: Folder) -> list[tuple[Folder, int]]:
+    """The folder as each of its drivers sees it, with the driver's process; there may be several on one database."""
+    seats = [replace(folder, seat=seat) for seat in range(1, MAX_SEATS + 1)]
+    return [(seat, driver) for seat in seats if (driver := driver_of(seat)) is not None]
+
+
+def beats(folder: Folder, driver: int) -> Iterator[Heartbeat]:
+    """Each new beat of a driver, as it comes, until the driver is gone; the last one is yielded in any case."""
+    seen = -1.0
+    while True:
+        is_last = driver_of(folder) != driver
+        beat = last_beat(folder)
+        if beat is not None and beat.at > seen:
+            seen = beat.at
+            yield beat
+        if is_last:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def ending(folder: Folder) -> str:
+    """How the last driver ended: ``done``, ``interrupted``, ``failed`` or ``died``."""
+    beat = last_beat(folder)
+    return "died" if beat is None else ENDINGS.get(beat.snapshot.phase, "died")
+
+
 def tell_standing(folder: Folder, standing: tuple[float, float, int]) -> None:
     """Keep the standing ensemble's nested score, standard error and size beside the driver's heartbeat."""
     value, sem, size = standing
-    write_json(folder.driver.with_name("standing.json"), {"value": value, "sem": sem, "size": size})
+    write_json(_standing(folder), {"value": value, "sem": sem, "size": size})
 
 
 def forget(folder: Folder) -> None:
     """Remove what the driver before told: another phase, another time left, another ensemble."""
     folder.driver.unlink(missing_ok=True)
-    folder.driver.with_name("standing.json").unlink(missing_ok=True)
+    _standing(folder).unlink(missing_ok=True)
+
+
+def _standing(folder: Folder) -> Path:
+    return folder.driver.with_suffix(".standing.json")
 
 
 def _with_standing(folder: Folder, snapshot: Snapshot) -> Snapshot:
     try:
-        record = read_json(folder.driver.with_name("standing.json"))
+        record = read_json(_standing(folder))
     except FileNotFoundError:
         return snapshot
     return replace(snapshot, ensemble=(record["value"], record["sem"]), ensemble_size=record["size"])

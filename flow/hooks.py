@@ -134,7 +134,7 @@ class Hooks:
     def _stored_scores(self) -> dict[str, tuple[str | None, float, float]]:
         """The best that earlier searches reached: no news."""
         members = MemberStore(self._problem.folder).all(contract=self._problem.contract, states=["complete"])
-        best = {}
+        best: dict[str, tuple[str | None, float, float]] = {}
         for kind, kinds in (("single", ("trial", "imported")), ("ensemble", ("blend",))):
             chosen = [member for member in members if member.kind in kinds and member.scores is not None]
             for member in ranked(chosen, greater_is_better=self._problem.metric.greater_is_better)[:1]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from foldsmith.problem.config import load_config
 from foldsmith.problem.errors import ContractError, FoldsmithError, InputError
@@ -16,6 +17,7 @@ from foldsmith.search.locks import FolderLock
 
 JOURNAL_SECONDS = 60.0
 WAITS = (1.0, 2.0, 4.0, 8.0)
+PUSH_WAITS = (0.2, 1.0)
 MAX_WAITING = 1000
 
 logger = logging.getLogger(__name__)
@@ -99,13 +101,13 @@ class SearchMirror:
         pushed_at = float("-inf")
         while (member := self._take(self._journal_seconds)) is not None:
             if member:
-                self._attempt(member, lambda member=member: mirror.push_member(member, report))  # type: ignore[misc]
+                self._attempt(member, partial(mirror.push_member, member, report))
             if time.monotonic() - pushed_at >= self._journal_seconds:
                 self._push_rest(mirror, report)
                 pushed_at = time.monotonic()
         self._failed.clear()
         for member in mirror.local_ids():
-            self._attempt(member, lambda member=member: mirror.push_member(member, report))  # type: ignore[misc]
+            self._attempt(member, partial(mirror.push_member, member, report))
         self._push_rest(mirror, report)
         if self._failed:
             names = ", ".join(list(self._failed)[:3])
@@ -119,8 +121,8 @@ class SearchMirror:
             return ""
 
     def _push_rest(self, mirror: Mirror, report: PushReport) -> None:
-        self._attempt("folds and config", lambda: mirror.push_shared(report))
-        self._attempt("journal", lambda: mirror.push_journal(report))
+        self._attempt("folds and config", partial(mirror.push_shared, report))
+        self._attempt("journal", partial(mirror.push_journal, report))
 
     def _attempt(self, what: str, upload: Callable[[], None]) -> None:
         """Try, wait, try again. Once an upload was given up, the next ones get one attempt until one succeeds."""
@@ -159,10 +161,23 @@ def push(folder: Folder, url: str | None = None) -> PushReport:
     mirror = Mirror(folder, remote)
     with _explained(remote):
         for member in mirror.local_ids():
-            mirror.push_member(member, report)
-        mirror.push_shared(report)
-        mirror.push_journal(report)
+            _insist(partial(mirror.push_member, member, report))
+        _insist(partial(mirror.push_shared, report))
+        _insist(partial(mirror.push_journal, report))
     return report
+
+
+def _insist(upload: Callable[[], None]) -> None:
+    """Try a few times: a running search replaces files, and networks stumble."""
+    for wait in PUSH_WAITS:
+        try:
+            return upload()
+        except ContractError:
+            raise
+        except Exception:
+            logger.debug("trying an upload again", exc_info=True)
+            time.sleep(wait)
+    return upload()
 
 
 def pull(folder: Folder, url: str | None = None) -> PullReport:

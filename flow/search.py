@@ -18,7 +18,7 @@ from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Pruner
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import InputError, UnknownNameError
+from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.search.driver import Driver, SearchOptions
 from foldsmith.search.executors.base import Executor
@@ -26,6 +26,7 @@ from foldsmith.search.locks import claim_driver
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
+from foldsmith.search.storage import hide_password
 from foldsmith.spaces.registry import get_family, known_families
 
 Observer = Callable[[Snapshot], None]
@@ -95,7 +96,8 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         ContractError: another driver works in this folder.
     """
     request = _resolve(problem, request)
-    lock = claim_driver(problem.folder.driver_lock, problem.folder.workers_lock)
+    lock, folder = claim_driver(problem.folder, is_shared=request.storage is not None)
+    problem = replace(problem, folder=folder)
     with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
         if not _has_submission(problem):
             write_baseline(problem)
@@ -108,7 +110,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         ensemble.start()
         try:
             driver = _make_driver(problem, request, ensemble, hooks, observe)
-            with _stopping_on_signals(driver):
+            with _stopping_on_signals(driver), _explaining_lost_storage(request.storage):
                 outcome = driver.run()
         except BaseException:
             ensemble.stop()
@@ -125,7 +127,8 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
 def check(problem: Problem, request: SearchRequest) -> None:
     """Raise what :func:`search` would raise before it begins; a search elsewhere can then begin with it."""
     _resolve(problem, request)
-    claim_driver(problem.folder.driver_lock, problem.folder.workers_lock).release()
+    lock, _ = claim_driver(problem.folder, is_shared=request.storage is not None)
+    lock.release()
 
 
 def _has_submission(problem: Problem) -> bool:
@@ -157,6 +160,7 @@ def _make_driver(
         gpu_shares=plan.gpu_shares,
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
+        rig=plan.describe(),
         notices=tuple(filter(None, (plan.notice,))),
     )
 
@@ -283,7 +287,22 @@ def last_request(problem: Problem) -> SearchRequest:
         )
     if left < 1:
         raise InputError("the last search used its whole time; go on with 'foldsmith run --time-budget 10m'")
-    return replace(request, budget_seconds=left)
+    return replace(request, budget_seconds=within(request.until, left, request.started))
+
+
+@contextmanager
+def _explaining_lost_storage(url: str | None) -> Iterator[None]:
+    """A database that went away in the middle ends the search with one line."""
+    try:
+        yield
+    except Exception as error:
+        if url is None or not type(error).__module__.startswith(("optuna.", "sqlalchemy.")):
+            raise
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        raise FoldsmithError(
+            f"the study in {hide_password(url)} could not be written ({reason}); finished folds are saved, "
+            "go on with 'foldsmith resume' when the database answers again"
+        ) from error
 
 
 @contextmanager
@@ -301,6 +320,7 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     def hang_up(number: int, frame: object) -> None:
         terminal.let_go()
         driver.request_stop()
+        previous[signal.SIGHUP] = signal.SIG_IGN  # it may come again, while the last ensemble is made
 
     def handle(number: int, frame: object) -> None:
         if seen:
@@ -311,8 +331,12 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+    # The shell sends SIGHUP to the workers, too. They inherit the mask of this thread and go on; the driver hears of it
+    # through the ensemble's thread, which has no such mask.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)

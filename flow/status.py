@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from foldsmith.flow.heartbeat import Heartbeat, driver_of, last_beat
+from foldsmith.flow.heartbeat import driven_seats, driver_of, ending, last_beat
 from foldsmith.problem.contract import open_problem
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
 from foldsmith.results.top import ranked
+from foldsmith.search.locks import lock_machine
 
 # A driver that is asked a second time drops everything at once; one that is stuck in C code hears no signal.
 KILL_AFTER_SECONDS = 15.0
@@ -75,7 +76,7 @@ def status(root: Path) -> Status:
         problem.contract,
         f"{problem.plan.n_folds} {problem.plan.scheme}, frozen as {problem.plan.hash}",
         owner,
-        _phase(owner, beat, was_launched=folder.launch.exists()),
+        _phase(folder, owner),
         dict(Counter(member.family for member in complete if member.kind == "trial")),
         dict(Counter(member.state for member in members if member.kind == "trial")),
         best,
@@ -84,12 +85,13 @@ def status(root: Path) -> Status:
     )
 
 
-def _phase(owner: int | None, beat: Heartbeat | None, *, was_launched: bool) -> str:
+def _phase(folder: Folder, owner: int | None) -> str:
+    beat = last_beat(folder)
     if beat is None:
-        return "starting" if owner is not None else "interrupted" if was_launched else "idle"
+        return "starting" if owner is not None else "interrupted" if folder.launch.exists() else "idle"
     if owner is not None:
         return beat.snapshot.phase
-    return {"done": "idle", "failed": "failed"}.get(beat.ending(), "interrupted")
+    return {"done": "idle", "failed": "failed"}.get(ending(folder), "interrupted")
 
 
 @dataclass(frozen=True)
@@ -112,34 +114,52 @@ def stop(
     wait_seconds: float = 600.0,
     kill_after_seconds: float = KILL_AFTER_SECONDS,
     tell: Callable[[int, bool], None] = lambda driver, again: None,
-) -> Stopped:
-    """Ask the running driver to let its folds end and stop; a second call ends it at once.
+) -> list[Stopped]:
+    """Ask the drivers of ``root`` on this machine to let their folds end and stop; a second call ends them at once.
 
     Args:
         wait_seconds: for its folds to end.
         kill_after_seconds: when a driver that is asked a second time and does not end is killed.
-        tell: gets the process that was asked, and whether somebody had asked it before.
+        tell: gets each process that was asked, and whether somebody had asked it before.
 
     Raises:
         InputError: nothing runs in ``root``.
-        FoldsmithError: its process cannot be reached.
+        FoldsmithError: a process cannot be reached.
     """
     folder = Folder(root)
-    driver = driver_of(folder)
-    beat = last_beat(folder)
-    if driver is None:
-        is_left = beat is not None and beat.ending() in ("died", "interrupted")
+    seats = driven_seats(folder)
+    if not seats:
+        is_left = folder.driver.exists() and ending(folder) in ("died", "interrupted")
         hint = "; the last one did not come to its end, go on with 'foldsmith resume'" if is_left else ""
         raise InputError(f"no search is running in {root}; nothing to stop{hint}")
-    again = beat is not None and beat.snapshot.phase == "stopping"
-    _signal(driver, signal.SIGTERM)  # SIGINT is ignored by what a script started in the background
-    tell(driver, again)
-    if _ends(folder, driver, kill_after_seconds if again else wait_seconds):
+    asked = []
+    for seat, driver in seats:
+        if (machine := lock_machine(seat.driver_lock)) is None:
+            asked.append((seat, driver, _ask(seat, driver)))
+            tell(driver, asked[-1][2])
+        elif len(seats) == 1:
+            raise FoldsmithError(f"process {driver}, which searches here, runs on {machine}; stop it there")
+    return [
+        _see_off(seat, driver, kill_after_seconds if again else wait_seconds, kill_after_seconds if again else None)
+        for seat, driver, again in asked
+    ]
+
+
+def _ask(folder: Folder, driver: int) -> bool:
+    """Send SIGTERM (SIGINT is ignored by what a script started in the background); whether one had come before."""
+    beat = last_beat(folder)
+    _signal(driver, signal.SIGTERM)
+    return beat is not None and beat.snapshot.phase == "stopping"
+
+
+def _see_off(folder: Folder, driver: int, wait_seconds: float, kill_seconds: float | None) -> Stopped:
+    """Wait for the end of a driver, kill it where ``kill_seconds`` are given to that, and say how it ended."""
+    if _ends(folder, driver, wait_seconds):
         return Stopped(driver, _how(folder))
-    if not again:
+    if kill_seconds is None:
         return Stopped(driver, "running")
     _signal(driver, signal.SIGKILL)
-    return Stopped(driver, "killed" if _ends(folder, driver, kill_after_seconds) else "running")
+    return Stopped(driver, "killed" if _ends(folder, driver, kill_seconds) else "running")
 
 
 def _signal(driver: int, number: int) -> None:
@@ -147,7 +167,7 @@ def _signal(driver: int, number: int) -> None:
         os.kill(driver, number)
     except ProcessLookupError:
         raise FoldsmithError(
-            f"process {driver}, which searches here, is not on this machine or in another container; stop it there"
+            f"process {driver}, which searches here, is not to be seen; is it in another container? stop it there"
         ) from None
     except PermissionError:
         raise FoldsmithError(f"process {driver}, which searches here, belongs to another user; ask them") from None
@@ -163,6 +183,5 @@ def _ends(folder: Folder, driver: int, wait_seconds: float) -> bool:
 
 
 def _how(folder: Folder) -> str:
-    beat = last_beat(folder)
-    ending = "died" if beat is None else beat.ending()
-    return {"interrupted": "drained", "died": "killed"}.get(ending, ending)
+    how = ending(folder)
+    return {"interrupted": "drained", "died": "killed"}.get(how, how)

@@ -10,9 +10,11 @@ class Folder:
 
     Args:
         root: holds ``foldsmith.toml``.
+        seat: of the driver; 1 unless several drivers work here on one study.
     """
 
     root: Path
+    seat: int = 1
 
     @property
     def config(self) -> Path:
@@ -67,7 +69,7 @@ class Folder:
     @property
     def driver_lock(self) -> Path:
         """Held by the one process that owns the studies."""
-        return self.state / "driver.lock"
+        return self.state / self._seated("driver.lock")
 
     @property
     def workers_lock(self) -> Path:
@@ -77,12 +79,17 @@ class Folder:
     @property
     def driver(self) -> Path:
         """The running driver's heartbeat: process, phase, time left, workers."""
-        return self.state / "driver.json"
+        return self.state / self._seated("driver.json")
 
     @property
     def launch(self) -> Path:
         """The last search's resolved options, for ``resume``."""
-        return self.state / "launch.json"
+        return self.state / self._seated("launch.json")
+
+    def _seated(self, name: str) -> str:
+        """A driver's own file; the first seat's has the plain name."""
+        stem, _, suffix = name.partition(".")
+        return name if self.seat == 1 else f"{stem}-{self.seat}.{suffix}"
 
     def resolve(self, name: str) -> Path:
         """A path of the config: relative ones start at the competition folder."""

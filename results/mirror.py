@@ -115,7 +115,7 @@ class Mirror:
             ContractError: the mirror holds another member under this id.
         """
         known = self._manifests().get(member_id, {})
-        files = dict(self._member_files(member_id))
+        files = dict(self._member_files(member_id, known))
         if files == known:
             return
         manifest_name = f"{MANIFESTS}/{member_id}.json"
@@ -218,8 +218,12 @@ class Mirror:
         if folder.folds.exists():
             yield from (path for path in sorted(folder.folds.iterdir()) if _is_visible(path))
 
-    def _member_files(self, member_id: str) -> Iterator[tuple[str, Entry]]:
-        """Name and entry of each file, in the order in which they are uploaded."""
+    def _member_files(self, member_id: str, known: Manifest) -> Iterator[tuple[str, Entry]]:
+        """Name and entry of each file, in the order in which they are uploaded.
+
+        Arrays are written before the record that goes with them: while that is as in ``known``, so are they, and
+        gigabytes need not be read again to find out.
+        """
         path = self._members.path(member_id)
         folds = path / "folds"
         for fold in sorted(folds.iterdir()) if folds.exists() else ():
@@ -232,9 +236,14 @@ class Mirror:
                     for name, entry in read_json(fold / record)["files"].items():
                         yield self._name(fold / name), entry
                     yield self._name(fold / record), _local_entry(fold / record)
+        meta = path / "meta.json"
+        is_known = meta.exists() and known.get(self._name(meta)) == _local_entry(meta)
         for name in ("oof.npy", "test.npy", "meta.json"):
-            if (path / name).exists():
-                yield self._name(path / name), _local_entry(path / name)
+            file = path / name
+            if file.exists():
+                entry = known.get(self._name(file)) if is_known else None
+                is_same = entry is not None and entry["bytes"] == file.stat().st_size
+                yield self._name(file), entry if is_same and entry is not None else _local_entry(file)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder.root).as_posix()
@@ -247,6 +256,9 @@ class Mirror:
             read = {Path(name).stem: _read_manifest(data, Path(name).stem) for name, data in found.items()}
             self._known = {member: manifest for member, manifest in read.items() if manifest is not None}
         return self._known
+
+    def _is_same(self, member_id: str, manifest: Manifest) -> bool:
+        return dict(self._member_files(member_id, manifest)) == manifest
 
     # --- pulling -----------------------------------------------------------------------------------------------
 
@@ -405,7 +417,7 @@ class Mirror:
     def status(self) -> MirrorStatus:
         """Compare without transferring a member."""
         manifests, here = self._manifests(), self.local_ids()
-        same = [member for member in here if dict(self._member_files(member)) == manifests.get(member)]
+        same = [member for member in here if self._is_same(member, manifests.get(member, {}))]
         journal, there = self._local_journal(), self._remote_journal() or b""
         is_ours = journal.startswith(there) or there.startswith(journal)
         return MirrorStatus(

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ EXAMPLES = "s3://bucket/path, gs://bucket/path or file:///folder"
 
 # An object store shows a file when its upload is complete; these show it while it grows, so it gets its name last.
 GROWING = frozenset({"file", "local", "sftp", "ssh", "ftp", "smb"})
+
+N_READERS = 16
 
 Entry = dict[str, Any]
 
@@ -71,10 +74,11 @@ class Remote:
             return None
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Several files by name, side by side where the store allows it; those that are gone are left out."""
-        paths = {self._path(name): name for name in names}
-        found = self._fs.cat(list(paths), on_error="omit") if paths else {}
-        return {paths[path]: bytes(data) for path, data in found.items()}
+        """Several files by name, side by side, for a store may be far away; those that are gone are left out."""
+        wanted = list(names)
+        with ThreadPoolExecutor(N_READERS) as readers:
+            found = zip(wanted, readers.map(self.read, wanted), strict=True)
+            return {name: data for name, data in found if data is not None}
 
     def fetch(self, name: str, path: Path) -> None:
         """Download a file."""
@@ -87,7 +91,8 @@ class Remote:
             found = self._fs.ls(self._path(folder), detail=False)
         except FileNotFoundError:
             return []
-        names = {str(path).rstrip("/").rsplit("/", 1)[-1] for path in found}
+        here = self._path(folder).rstrip("/")  # some stores list an empty object for the folder itself
+        names = {str(path).rstrip("/").rsplit("/", 1)[-1] for path in found if str(path).rstrip("/") != here}
         return sorted(name for name in names if not name.endswith(".tmp"))
 
     def remove(self, name: str) -> None:

@@ -15,6 +15,8 @@ from foldsmith.problem.files import write_json
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.jobs import Fault, Job, JobResult
+from foldsmith.search.leases import LEASE_SECONDS
+from foldsmith.search.notes import describe_trial
 from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.placement import Need, Placement
@@ -24,12 +26,12 @@ from foldsmith.search.slots import Slot
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.search.studies import Ask, FamilyStudy
 from foldsmith.search.trials import ActiveTrial, RunningJob, adopt_trial
-from foldsmith.search.view import SearchView, n_ended, take_snapshot
+from foldsmith.search.view import SearchView, has_running, n_ended, take_snapshot
 
 TICK_SECONDS = 0.25
 MAX_FAILURES_IN_A_ROW = 3
 MAX_RESTARTS = 3
-ADOPT_SECONDS = 20.0  # between looks for trials of other drivers that died
+ADOPT_SECONDS = 10.0  # between looks for trials of other drivers that died
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class SearchOptions:
         gpu_shares: of a GPU that a fold takes, by family, where somebody chose; 0 keeps a family on the CPU.
         fold_seconds: a fold that takes longer is ended; None for many times the family's usual time.
         storage_url: of a database that several drivers share; None for the folder's journal.
-        notices: to be said first.
+        rig: what is told of the machine; ``notices``: what is told first.
     """
 
     families: tuple[str, ...]
@@ -63,6 +65,7 @@ class SearchOptions:
     gpu_shares: Mapping[str, float] = field(default_factory=dict)
     fold_seconds: float | None = None
     storage_url: str | None = None
+    rig: str = ""
     notices: tuple[str, ...] = ()
 
 
@@ -131,6 +134,7 @@ class Driver:
             SearchFailedError: nothing is left to try, and no trial was ever completed.
         """
         self._open()
+        self._await_others()
         if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
             try:
                 self._executor.start()
@@ -138,6 +142,7 @@ class Driver:
             finally:
                 self._executor.shutdown()
                 self._leave_unfinished()
+                self._book.leases.close()
         ended = self._how_it_ended()
         self._show(ended if ended in ("interrupted", "failed") else "blending", force=True)
         if ended == "failed":
@@ -151,7 +156,11 @@ class Driver:
         while True:
             self._fill_slots()
             if not self._running and not (self._executor.is_warming and self._has_work() and not self._stop):
-                return
+                known = set(self._active)
+                self._await_others()
+                if self._active.keys() <= known:
+                    return
+                continue
             self._show("stopping" if self._stop else "searching")
             self._collect()
             self._end_overdue()
@@ -194,17 +203,21 @@ class Driver:
                 self._adopt(study, ask)
 
     def _adopt(self, study: FamilyStudy, ask: Ask) -> None:
-        if ask.member is None:  # its folds lie in another copy of the folder, on another machine
-            self._bind(study, ask)
-            return
-        if not self._members.has(ask.member):
+        if ask.member is not None and not self._members.has(ask.member):
             study.fail(ask.trial, "lost_ask", f"the folder of {ask.member} is gone")
             return
         trial = self._take_up(study, ask)
-        self._say(f"took up {trial.member} again: {len(trial.provisional)} folds were fitted")
+        if trial is not None:
+            self._say(f"took up {trial.member} again: {len(trial.provisional)} folds were fitted")
 
-    def _take_up(self, study: FamilyStudy, ask: Ask) -> ActiveTrial:
-        """Go on with a trial that has a member, and so perhaps fitted folds."""
+    def _take_up(self, study: FamilyStudy, ask: Ask) -> ActiveTrial | None:
+        """Go on with a trial that has a member, and so perhaps fitted folds.
+
+        Its folds may lie in another copy of the folder, on another machine; and two copies may have given the same
+        name to different members. Such a trial begins anew here.
+        """
+        if ask.member is None or self._members.get(ask.member).params != ask.params:
+            return self._bind(study, ask)
         trial = adopt_trial(study, ask, self._members, self._problem)
         self._activate(trial)
         self._judge(trial)
@@ -238,11 +251,20 @@ class Driver:
         if time.time() > self._adopt_at and not self._stop:
             self._adopt_all()
 
+    def _await_others(self) -> None:
+        """When only other drivers' trials are open: wait for as long as it takes to know that their drivers live."""
+        give_up = time.time() + LEASE_SECONDS + 2 * ADOPT_SECONDS
+        while self._book.leases.is_shared and not self._stop and not self._has_work() and time.time() < give_up:
+            if self._clock.left() <= 0 or not any(map(has_running, self._book.studies.values())):
+                return
+            self._show("searching")
+            time.sleep(TICK_SECONDS)
+            self._keep_leases()
+
     def _lose(self, trial: ActiveTrial) -> None:
         """Another driver has the trial now: its result is not this one's to tell."""
         self._say(f"{trial.member} was taken over by another driver, which had not heard of this one for long")
-        self._fail_member(trial.member, Fault("lost_lease", "another driver took the trial over"))
-        self._forget(trial)
+        self._forget(trial)  # its record may be in the other driver's hands: they may share the folder
 
     # --- choosing work -----------------------------------------------------------------------------------------
 
@@ -320,12 +342,16 @@ class Driver:
             if not loads:
                 return None
             study = self._book.studies[self._policy.choose(loads)]
-            pruned = self._promotable(study.family)
-            if pruned is not None:
-                trial = self._take_up(study, study.promote(pruned))
-                self._members.write(replace(self._members.get(trial.member), state="running"))
-                return trial
-            if (started := self._start_trial(study)) is not None:
+            with self._book.leases.asking():  # other drivers count and promote the same trials
+                pruned = self._promotable(study.family)
+                ask = study.promote(pruned) if pruned is not None else self._ask(study)
+            if ask is None:
+                continue
+            if pruned is None:
+                started = self._bind(study, ask)
+            elif (started := self._take_up(study, ask)) is not None:
+                self._members.write(replace(self._members.get(started.member), state="running"))
+            if started is not None:
                 return started
 
     def _promotable(self, family: str) -> FrozenTrial | None:
@@ -336,18 +362,18 @@ class Driver:
     def _can_promote(self) -> bool:
         return any(self._promotable(name) is not None for name in self._open_families())
 
-    def _start_trial(self, study: FamilyStudy) -> ActiveTrial | None:
-        with self._book.leases.asking():  # other drivers count the same trials
-            if not self._wants_trials():
-                return None
-            ask = study.ask()
+    def _ask(self, study: FamilyStudy) -> Ask | None:
+        """A point that was never tried; None when there is nothing to fit for it."""
+        if not self._wants_trials():
+            return None
+        ask = study.ask()
         if ask is None:
             self._close(study.family, "its search space has nothing new to try")
             return None
         if ask.same_as is not None:
             study.reuse(ask)
             return None
-        return self._bind(study, ask)
+        return ask
 
     def _bind(self, study: FamilyStudy, ask: Ask) -> ActiveTrial | None:
         """Give a trial a member of its own; None when another driver has taken it over meanwhile."""
@@ -423,6 +449,7 @@ class Driver:
         if trial.judge(self._racer):
             return
         self._members.write(replace(self._members.get(trial.member), state="pruned"))
+        self._describe(trial)
         trial.study.prune(trial.ask.trial, f"{self._racer.name} after {trial.n_reported} folds")
         self._forget(trial)
 
@@ -430,6 +457,7 @@ class Driver:
         member = self._members.get(trial.member)
         assert member.scores is not None
         facts = member.details["fold_facts"]
+        self._describe(trial)
         trial.study.complete(
             trial.ask.trial,
             member.scores.value,
@@ -449,12 +477,17 @@ class Driver:
 
     def _fail(self, trial: ActiveTrial, fault: Fault) -> None:
         self._fail_member(trial.member, fault)
+        self._describe(trial)
         trial.study.fail(trial.ask.trial, fault.reason, fault.message)
         self._forget(trial)
         self._failures[trial.family] += 1
         self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
         if self._failures[trial.family] >= MAX_FAILURES_IN_A_ROW:
             self._close(trial.family, f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with {fault.message}")
+
+    def _describe(self, trial: ActiveTrial) -> None:
+        """Note and picture for the dashboard; a trial that was told can no longer be changed."""
+        describe_trial(trial.study.optuna_study, trial.ask.trial, self._members.get(trial.member), self._members)
 
     def _forget(self, trial: ActiveTrial) -> None:
         del self._active[trial.member]
@@ -526,4 +559,5 @@ class Driver:
             list(self._running.values()),
             tuple(sorted(self._closed)),
             tuple(self._messages),
+            self._options.rig,
         )

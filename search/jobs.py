@@ -8,7 +8,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +248,7 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
     details = {**member.details, "rounds": rounds, "fold_facts": [record["facts"] for record in records]}
     seconds = float(sum(record["seconds"] for record in records))
     members.finish(
-        replace(member, scores=scores, seconds=seconds, details=details, versions=library_versions(family)),
+        replace(member, scores=scores, seconds=seconds, details=details, versions=library_versions()),
         oof,
         mean_prediction(problem, [store.test() for store in stores]),
     )
@@ -262,8 +262,14 @@ def mean_prediction(problem: Problem, predictions: Sequence[NDArray[np.float32]]
     return np.asarray(np.mean(predictions, axis=0, dtype=np.float64), np.float32)
 
 
-def library_versions(family: Family) -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Versions that a member's numbers depend on."""
+    return dict(_library_versions())
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Once a process: what is installed is read from one file per package."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

@@ -231,16 +231,15 @@ class SharedLeases:
         if not others:
             return set()
         claimed = set()
-        without: dict[int, datetime] = {}
         for now, trial_id, is_expired in self._execute(LOOK, trials=others):
             if is_expired is None:
-                without[trial_id] = self._seen_without_lease.get(trial_id, now)
-                is_mine = now - without[trial_id] >= self._length and self._execute(HOLD, trial=trial_id)
+                seen = self._seen_without_lease.setdefault(trial_id, now)
+                is_mine = now - seen >= self._length and self._execute(HOLD, trial=trial_id)
             else:
+                self._seen_without_lease.pop(trial_id, None)
                 is_mine = is_expired and self._execute(TAKE_OVER, trial=trial_id)
             if is_mine:
                 claimed.add(trial_id)
-        self._seen_without_lease = without
         self._held |= claimed
         return claimed
 

@@ -2,18 +2,23 @@
 
 import fcntl
 import os
+import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from foldsmith.problem.errors import ContractError
+from foldsmith.problem.folder import Folder
+
+MAX_SEATS = 16
 
 
 class FolderLock:
     """An advisory lock on a file, dropped by the system when its process ends, however it ends.
 
     Args:
-        path: created when missing; holds the process id of an exclusive owner.
+        path: created when missing; holds the process id and the machine of an exclusive owner.
         shared: many may hold it at once, but not beside an exclusive owner.
     """
 
@@ -38,7 +43,7 @@ class FolderLock:
                 time.sleep(0.05)
         if self._mode == fcntl.LOCK_EX:
             os.ftruncate(file, 0)
-            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         self._file = file
         return True
 
@@ -58,7 +63,7 @@ class FolderLock:
 
 
 def lock_owner(path: Path) -> int | None:
-    """The process that holds ``path`` exclusively; None when nobody does."""
+    """The process that holds ``path`` exclusively, on :func:`lock_machine`; None when nobody does."""
     if not path.exists():
         return None
     probe = FolderLock(path, shared=True)
@@ -66,23 +71,49 @@ def lock_owner(path: Path) -> int | None:
         probe.release()
         return None
     try:
-        return int(path.read_text().strip() or 0) or None
-    except (OSError, ValueError):
+        return int(path.read_text().split()[0]) or None
+    except (OSError, ValueError, IndexError):
         return None
 
 
-def claim_driver(driver_lock: Path, workers_lock: Path, *, wait_seconds: float = 60.0) -> FolderLock:
-    """Become the folder's driver, once the workers of a killed driver are gone.
+def lock_machine(path: Path) -> str | None:
+    """The other machine whose process holds ``path``; None when it is one of this machine, or nobody knows."""
+    try:
+        machine = path.read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return None if machine == socket.gethostname() else machine
+
+
+def claim_driver(folder: Folder, *, is_shared: bool = False, wait_seconds: float = 60.0) -> tuple[FolderLock, Folder]:
+    """Become a driver of the folder, once the workers of a killed driver are gone.
+
+    Args:
+        is_shared: the study lies in a database, so that others may drive beside this one. They leave each other's
+            trials alone by leases, and there is no waiting for workers that may be theirs.
+
+    Returns:
+        The lock, and the folder as seen from the seat that was free.
 
     Raises:
         ContractError: another driver runs, or workers of an earlier one outlive ``wait_seconds``.
     """
-    lock = FolderLock(driver_lock)
-    if not lock.acquire(wait_seconds=0.3):  # somebody who only asks for its owner holds it for a moment
-        raise ContractError(
-            f"another foldsmith (process {lock_owner(driver_lock) or 'unknown'}) works in {driver_lock.parent.parent}; "
-            "watch it with 'foldsmith status' or end it with 'foldsmith stop'"
-        )
+    for seat in range(1, MAX_SEATS + 1 if is_shared else 2):
+        seated = replace(folder, seat=seat)
+        lock = FolderLock(seated.driver_lock)
+        if lock.acquire(wait_seconds=0.3):  # somebody who only asks for its owner holds it for a moment
+            if not is_shared:
+                _wait_for_workers(lock, folder.workers_lock, wait_seconds)
+            return lock, seated
+    machine = lock_machine(folder.driver_lock)
+    where = f" on {machine}" if machine else ""
+    raise ContractError(
+        f"another foldsmith (process {lock_owner(folder.driver_lock) or 'unknown'}{where}) works in {folder.root}; "
+        "watch it with 'foldsmith status' or end it with 'foldsmith stop'"
+    )
+
+
+def _wait_for_workers(lock: FolderLock, workers_lock: Path, wait_seconds: float) -> None:
     leftover = FolderLock(workers_lock)
     if not leftover.acquire(wait_seconds=wait_seconds):
         lock.release()
@@ -90,4 +121,3 @@ def claim_driver(driver_lock: Path, workers_lock: Path, *, wait_seconds: float =
             f"workers of an earlier run still hold {workers_lock} after {wait_seconds:g} s; end them, then try again"
         )
     leftover.release()
-    return lock

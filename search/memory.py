@@ -1,28 +1,24 @@
 """Memory of folds: what each may take, what it took, and telling when a GPU's memory was too small."""
 
-import logging
-import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from foldsmith.problem.errors import InputError
-from foldsmith.search.rig import nvml
 
 if TYPE_CHECKING:
     import psutil
-
-_log = logging.getLogger(__name__)
 
 MARGIN = 1.2  # what a fold may need beyond the largest recent peak of its family
 OVER_LIMIT = 1.5  # what the peak of a fold counts that was ended at its limit, its real peak is not known
 RECENT = 20  # peaks remembered per family
 SAMPLE_SECONDS = 0.05
-CHILDREN_EVERY = 20  # samples; looking for children reads the machine's whole table of processes
+CHILDREN_SECONDS = 1.0  # between looks for children, which read the machine's whole table of processes
 
 UNITS = {"": 1, "B": 1} | {
     f"{letter}{ending}": base**power
@@ -77,12 +73,13 @@ class MemoryBook:
 
     Args:
         limit_bytes: what all workers of the node may take together.
-        n_slots: workers of the node, numbered from 0.
+        n_slots: workers of the node; their numbers may be any, they are the executor's own.
     """
 
     def __init__(self, limit_bytes: int, n_slots: int) -> None:
         self._limit_bytes = limit_bytes
-        self._slots = [_Slot() for _ in range(n_slots)]
+        self._n_slots = n_slots
+        self._slots: dict[int, _Slot] = {}
         self._peaks: dict[str, deque[int]] = {}
         self._needs: dict[str, int] = {}
 
@@ -107,8 +104,8 @@ class MemoryBook:
         if not self._runs_beside(slot) and left < min([need_bytes, *self._needs.values()]):
             limit = self._limit_bytes
         else:
-            limit = self._own(slot, need_bytes) + self._spare(slot, need_bytes, left) // len(self._slots)
-        self._slots[slot].limit_bytes = limit
+            limit = self._own(slot, need_bytes) + self._spare(slot, need_bytes, left) // self._n_slots
+        self._slots[slot] = _Slot(self._held(slot), limit)
         return limit
 
     def release(self, slot: int, family: str, *, peak_bytes: int, held_bytes: int, over_limit: bool = False) -> None:
@@ -128,17 +125,26 @@ class MemoryBook:
 
     def forget(self, slot: int) -> None:
         """Note that a slot's worker died."""
-        self._slots[slot] = _Slot()
+        self._slots.pop(slot, None)
+
+    def forget_all(self) -> None:
+        """Note that all workers died; what their folds took is still known."""
+        self._slots.clear()
+
+    def _held(self, slot: int) -> int:
+        return self._slots[slot].held_bytes if slot in self._slots else 0
 
     def _others(self, slot: int) -> list[_Slot]:
-        return [other for number, other in enumerate(self._slots) if number != slot]
+        """The other workers; those that never ran anything hold nothing."""
+        known = [other for number, other in self._slots.items() if number != slot]
+        return known + [_Slot()] * (self._n_slots - 1 - len(known))
 
     def _runs_beside(self, slot: int) -> bool:
         return any(other.limit_bytes is not None for other in self._others(slot))
 
     def _own(self, slot: int, need_bytes: int) -> int:
         """A worker does not give back what it holds, so a fold in it takes that much at least."""
-        return max(need_bytes, self._slots[slot].held_bytes)
+        return max(need_bytes, self._held(slot))
 
     def _left(self, slot: int, need_bytes: int) -> int:
         """What is left when the fold has begun; negative when it does not fit."""
@@ -175,7 +181,7 @@ class PeakWatch:
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
 
     def __enter__(self) -> Self:
-        self.peak_bytes = private_bytes()
+        self.peak_bytes = _here.own_and_theirs()
         self._thread.start()
         return self
 
@@ -184,7 +190,7 @@ class PeakWatch:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        self.held_bytes = private_bytes()
+        self.held_bytes = _here.own_and_theirs(is_end=True)
         self.peak_bytes = max(self.peak_bytes, self.held_bytes)
 
     def _watch(self) -> None:
@@ -196,14 +202,38 @@ class PeakWatch:
                 self._on_over(now)
 
     def _samples(self) -> Iterator[int]:
+        while not self._ended.wait(SAMPLE_SECONDS):
+            yield _here.own_and_theirs()
+
+
+class _Tree:
+    """This process and its children, which are looked for now and then only; threads take turns with it."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._looked_at = 0.0
+        self._of_children = 0
+        self._lock = threading.Lock()
+
+    def own_and_theirs(self, *, is_end: bool = False) -> int:
+        """Private bytes of the process and, as of a second ago at most, of its children.
+
+        Args:
+            is_end: children that were seen may be gone by now; look again if there were any.
+        """
         import psutil
 
-        own, of_children, number = psutil.Process(), 0, 0
-        while not self._ended.wait(SAMPLE_SECONDS):
-            if number % CHILDREN_EVERY == 0:
-                of_children = _children_bytes(own)
-            yield _private(own) + of_children
-            number += 1
+        own = psutil.Process()
+        with self._lock:
+            now = time.monotonic()
+            is_old = now - self._looked_at >= CHILDREN_SECONDS
+            if is_old or self._pid != own.pid or (is_end and self._of_children):
+                self._pid, self._of_children = own.pid, _children_bytes(own)
+                self._looked_at = time.monotonic()
+            return _private(own) + self._of_children
+
+
+_here = _Tree()
 
 
 def private_bytes(pid: int | None = None) -> int:
@@ -243,24 +273,6 @@ def _children_bytes(process: "psutil.Process") -> int:
         return sum(_private(child) for child in process.children(recursive=True))
     except psutil.Error:
         return 0
-
-
-def held_vram_bytes() -> int:
-    """GPU memory that this process holds, over all GPUs; 0 when the driver does not tell.
-
-    It does not tell in a container that numbers its processes anew.
-    """
-    try:
-        with nvml() as pynvml:
-            return sum(_vram_of(pynvml, index, os.getpid()) for index in range(pynvml.nvmlDeviceGetCount()))
-    except Exception as error:  # the number is only for the record
-        _log.debug("GPU memory is not known: %s: %s", type(error).__name__, error)
-        return 0
-
-
-def _vram_of(pynvml: Any, index: int, pid: int) -> int:
-    running = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(index))
-    return sum(int(process.usedGpuMemory or 0) for process in running if process.pid == pid)
 
 
 # Of PyTorch, XGBoost ("bad_alloc: cudaErrorMemoryAllocation: out of memory"), LightGBM ("[CUDA] out of memory") and

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from foldsmith.problem.errors import FoldsmithError
@@ -69,8 +70,8 @@ def describe_trial(
 ) -> None:
     """Write a trial's note and picture; again, it replaces them.
 
-    Call it before the trial is told: Optuna refuses to change a finished trial. A disk that is full or a file that
-    cannot be read costs the note, never the search.
+    Call it before the trial is told: a finished trial, which Optuna refuses to change, stays as it is. A disk that is
+    full or a file that cannot be read costs the note, never the search.
 
     Args:
         member: as stored, complete, pruned or failed.
@@ -82,6 +83,8 @@ def describe_trial(
         picture = _save_picture(study, trial, member, folds, store.path(member.id).parents[1], curve_name)
         default = _first_point(study) if default is None else default
         _save_note(study, trial, trial_note(member, folds, default, picture))
+    except UpdateFinishedTrialError:
+        logger.info("%s was ended by another driver, which describes it", member.id)
     except (OSError, FoldsmithError) as error:
         logger.warning("no note on %s in the dashboard: %s", member.id, error)
 

@@ -139,12 +139,14 @@ class Placement:
         place = self._busy.pop(number)
         is_dead = result.fault is not None and result.fault.reason in ("killed", "crashed", "oom")
         over_limit = result.fault is not None and result.fault.reason == "oom"
+        says_something = result.fault is None or over_limit  # a fold that failed early never came to its peak
+        peak, vram_peak = (result.peak_bytes, result.vram_bytes) if says_something else (0, 0)
         if (ram := self._ram_book(place.slot)) is not None:
             held = 0 if is_dead else result.held_bytes
-            ram.release(number, place.family, peak_bytes=result.peak_bytes, held_bytes=held, over_limit=over_limit)
+            ram.release(number, place.family, peak_bytes=peak, held_bytes=held, over_limit=over_limit)
         if place.gpu_share and (vram := self._vram_book(place.slot)) is not None:
             held = 0 if is_dead else result.vram_bytes
-            vram.release(number, place.family, peak_bytes=result.vram_bytes, held_bytes=held)
+            vram.release(number, place.family, peak_bytes=vram_peak, held_bytes=held)
 
     def clear(self) -> None:
         """All workers are gone."""

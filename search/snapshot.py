@@ -41,6 +41,7 @@ class Snapshot:
         ensemble: nested score of the running ensemble and its standard error.
         eta_seconds: expected time to the end, None when unknown.
         closed: families that the circuit breaker took out.
+        rig: the machine and how it is cut into slots, for people.
     """
 
     phase: str
@@ -57,6 +58,7 @@ class Snapshot:
     ensemble: tuple[float, float] | None = None
     ensemble_size: int = 0
     closed: tuple[str, ...] = ()
+    rig: str = ""
     messages: tuple[str, ...] = field(default_factory=tuple)
 
     def to_json(self) -> dict[str, Any]:

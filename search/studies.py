@@ -13,6 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
+from foldsmith.search.journal import make_durable
 from foldsmith.search.leases import Alone, Leases
 from foldsmith.search.sampling import point_key, sampler_for, suggest
 from foldsmith.search.trial_cache import TrialCache, WriteCounter
@@ -95,6 +96,7 @@ class FamilyStudy:
         self._model_seed = model_seed
         self._leases = leases or Alone()
         self._store = store
+        self._storage = storage
         writes = WriteCounter(get_storage(storage))
         with self._leases.asking():  # of two drivers that meet here one makes the study
             self._study = optuna.create_study(
@@ -110,10 +112,16 @@ class FamilyStudy:
                 self._study.set_user_attr("space_version", space.version)
                 self._study.set_user_attr("reported_values", REPORTED_VALUES["fold score"])
         self._cache = TrialCache(self._study, writes, self._leases)
+        self._counted: tuple[list[FrozenTrial], int] = ([], 0)
         self.reporting = self._read_reporting()
         for params in defaults:
             space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
         self._defaults = list(defaults)
+
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """Optuna's own object, for what only describes trials."""
+        return self._study
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, oldest first; not to be changed. Cheap; what other drivers did shows while asking, or soon."""
@@ -175,7 +183,10 @@ class FamilyStudy:
 
     def n_counted(self) -> int:
         """Trials that count against ``--trials``: complete, pruned, running, or failed by their own fault."""
-        return sum(counts(trial) for trial in self.trials())
+        trials = self.trials()
+        if trials is not self._counted[0]:
+            self._counted = trials, sum(counts(trial) for trial in trials)
+        return self._counted[1]
 
     def adopt(self) -> list[Ask]:
         """Take up RUNNING trials whose driver is gone; close those whose ask was never finished."""
@@ -271,6 +282,7 @@ class FamilyStudy:
                 ask.trial.set_user_attr(name, value)
         except UpdateFinishedTrialError:
             return False
+        make_durable(self._storage)  # without its trial a fitted fold would be an orphan
         return True
 
     def reuse(self, ask: Ask) -> bool:
@@ -312,6 +324,7 @@ class FamilyStudy:
                 for name, attribute in attributes.items():
                     trial.set_user_attr(name, attribute)
                 self._study.tell(trial, value, state)
+                make_durable(self._storage)
         except UpdateFinishedTrialError:
             is_open = False
         self._leases.release(trial._trial_id)
@@ -347,6 +360,7 @@ class FamilyStudy:
             intermediate_values=pruned.intermediate_values,
         )
         trial_id = self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
+        make_durable(self._storage)
         self._leases.hold(trial_id)
         return self._taken_up(optuna.Trial(self._study, trial_id), pruned)
 

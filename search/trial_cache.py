@@ -49,11 +49,11 @@ class TrialCache:
         self._read_at = 0.0
 
     def trials(self) -> list[FrozenTrial]:
-        """All trials, oldest first; not to be changed."""
+        """All trials, oldest first; not to be changed. The same list until something is read again."""
         seen = (self._writes.n_writes, self._leases.epoch)
         is_old = self._leases.is_shared and time.monotonic() - self._read_at >= self._refresh_seconds
         if seen != self._seen or is_old:
-            self._trials = self._study.get_trials(deepcopy=False)
+            self._trials = list(self._study.get_trials(deepcopy=False))  # some storages return the list they go on with
             self._seen = seen
             self._read_at = time.monotonic()
         return self._trials

@@ -40,6 +40,7 @@ class SearchView:
     running: Sequence[RunningJob]
     closed: tuple[str, ...]
     messages: tuple[str, ...]
+    rig: str
 
 
 def take_snapshot(view: SearchView, phase: str) -> Snapshot:
@@ -60,6 +61,7 @@ def take_snapshot(view: SearchView, phase: str) -> Snapshot:
         slots=tuple(_slot(view, running) for running in sorted(view.running, key=lambda running: running.slot.number)),
         eta_seconds=_eta(view),
         closed=view.closed,
+        rig=view.rig,
         messages=view.messages,
     )
 
@@ -88,6 +90,11 @@ def n_ended(studies: Mapping[str, FamilyStudy], families: Sequence[str]) -> int:
     """How many trials of ``families`` count and run no more."""
     trials = [trial for name in families if name in studies for trial in studies[name].trials()]
     return sum(counts(trial) and trial.state != TrialState.RUNNING for trial in trials)
+
+
+def has_running(study: FamilyStudy) -> bool:
+    """Whether some driver works on a trial of the study."""
+    return any(trial.state == TrialState.RUNNING for trial in study.trials())
 
 
 def _eta(view: SearchView) -> float | None:

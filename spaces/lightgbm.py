@@ -147,13 +147,13 @@ class LightGBM(Family):
         return [slow, tuned]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
-        """The binned data and a histogram for each leaf; a GPU only where the build can use one."""
+        """The binned data and a histogram for each leaf; whether the build can use a GPU, :func:`can_use_cuda` knows."""
         n_columns = estimates.n_tree_columns(facts)
         leaves = cast(int, params["num_leaves"])
         matrix, outputs = estimates.matrix_bytes(facts, n_columns), estimates.output_bytes(facts)
         histograms = leaves * n_columns * HISTOGRAM_BYTES
         return Resources(
-            gpus=0.5 if facts.n_rows >= GPU_ROWS and can_use_cuda() else 0.0,
+            gpus=0.5 if facts.n_rows >= GPU_ROWS else 0.0,
             ram_bytes=estimates.WORKER_BYTES + 7 * matrix + outputs + histograms,
             vram_bytes=estimates.CONTEXT_BYTES + matrix + outputs + histograms,
         )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -203,8 +204,12 @@ def postgres_url() -> Iterator[str]:
         yield url
     finally:
         if server is not None:
-            server.kill()
-            server.wait()
+            server.send_signal(signal.SIGQUIT)  # an immediate shutdown, which frees its shared memory
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

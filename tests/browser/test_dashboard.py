@@ -197,6 +197,14 @@ def test_shows_trials_with_the_score_of_each_fold(site: Site) -> None:
     assert site.errors == []
 
 
+def test_shows_the_note_and_the_picture_of_a_trial(site: Site) -> None:
+    site.open(f"/dashboard/studies/{site.study_id('lightgbm')}/trials?numbers=0", "text=stopped by")
+    member = site.study("lightgbm").trials[0].user_attrs["member"]
+    site.page.wait_for_function(f"document.querySelector(\"img[alt='folds of {member}']\").naturalWidth == 720")
+    assert site.page.locator("table").first.locator("tbody tr").count() == 3
+    assert site.errors == []
+
+
 def test_refuses_to_change_anything(site: Site) -> None:
     site.stop_search()
     before = site.journal()

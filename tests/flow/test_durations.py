@@ -90,7 +90,20 @@ def test_until(now: str, text: str, moment: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "7", "24:00", "07:60", "7:3", "07:30:61", "-7:30", "07:30+99:00", "2026-11-23", "2026-13-01T07:30", "8h"],
+    [
+        "",
+        "soon",
+        "7",
+        "24:00",
+        "07:60",
+        "7:3",
+        "07:30:61",
+        "-7:30",
+        "07:30+99:00",
+        "2026-11-23",
+        "2026-13-01T07:30",
+        "8h",
+    ],
 )
 def test_no_time(text: str) -> None:
     with pytest.raises(InputError, match=r"is not a time; write it as 07:30, 23:30Z or 2026-11-23T07:30"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from foldsmith.flow import search as flow
-from foldsmith.flow.search import SHORT_BUDGET_SECONDS, SearchRequest, last_request, make_executor, search
+from foldsmith.flow.search import SHORT_BUDGET_SECONDS, SearchRequest, check, last_request, make_executor, search
 from foldsmith.flow.status import status
 from foldsmith.flow.submission import current_path
 from foldsmith.problem.contract import Problem
@@ -111,17 +111,44 @@ def test_there_is_a_submission_before_the_first_trial(
             assert current_path(problem).exists()
             phases.append(status(problem.folder.root).phase)
 
-    monkeypatch.setattr(flow, "make_executor", lambda problem, request: Looking(problem.folder.root))
+    monkeypatch.setattr(flow, "make_executor", lambda problem, *_: Looking(problem.folder.root))
     search(problem, asked("linear", n_trials=1))
     search(problem, asked("linear", n_trials=2))
     assert phases == ["starting", "starting"]  # not what the search before has left
 
 
-def test_another_driver_is_refused(make_problem: MakeProblem) -> None:
+@pytest.mark.parametrize("verb", [search, check])
+def test_another_driver_is_refused(make_problem: MakeProblem, verb: Callable[..., Any]) -> None:
     problem = make_problem()
     with FolderLock(problem.folder.driver_lock), pytest.raises(ContractError, match=f"process {os.getpid()}"):
-        search(problem, asked("linear"))
+        verb(problem, asked("linear"))
     assert not problem.folder.launch.exists()
+
+
+def test_a_check_says_what_the_search_would_say(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    check(problem, asked("linear"))
+    assert lock_owner(problem.folder.driver_lock) is None
+    with pytest.raises(InputError, match="unknown family 'lihtgbm'"):
+        check(problem, asked("lihtgbm"))
+
+
+def test_other_processes_see_the_ensemble(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    told: list[Any] = []
+
+    def look(snapshot: Snapshot) -> None:
+        seen = status(problem.folder.root).snapshot
+        told.append(None if seen is None else seen["ensemble"])
+
+    report = search(problem, asked("linear", n_trials=3), look)
+    assert told[0] is None
+    give_up = time.monotonic() + 30
+    while not any(told) and time.monotonic() < give_up:
+        report = search(problem, asked("linear", n_trials=len(told) + 4), look)
+    assert report.ended == "done"
+    [value, sem] = next(entry for entry in told if entry)
+    assert 0 <= value <= 1 and sem >= 0
 
 
 @pytest.fixture
@@ -156,6 +183,52 @@ def test_a_first_signal_lets_folds_end(make_problem: MakeProblem, number: int, o
     assert status(problem.folder.root).phase == "interrupted"
     assert search(problem, asked("linear", n_trials=5)).ended == "done"
     assert [member.state for member in found.all()] == ["complete"] * 5
+
+
+@pytest.fixture
+def hangup(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Who heard of a SIGHUP. The terminal of whoever runs the tests stays as it is."""
+    heard: list[str] = []
+
+    class Kept:
+        def let_go(self) -> None:
+            heard.append("terminal")
+
+    monkeypatch.setattr(flow, "Terminal", Kept)
+    kept = signal.signal(signal.SIGHUP, lambda *_: heard.append("outer"))
+    yield heard
+    signal.signal(signal.SIGHUP, kept)
+
+
+def hanging_up(snapshot: Snapshot) -> None:
+    """Sends two hangups as a fold runs, and waits until they are heard."""
+    if snapshot.n_complete == 1 and snapshot.slots:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.02)
+
+
+def test_hangups_let_folds_end(make_problem: MakeProblem, hangup: list[str]) -> None:
+    problem = make_problem()
+    report = search(problem, asked("linear", n_trials=5), hanging_up)
+    assert report.ended == "interrupted"
+    assert set(hangup) == {"terminal"}
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # more of them may come
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert search(problem, asked("linear", n_trials=3)).ended == "done"
+
+
+def test_hangups_that_are_ignored_stay_ignored(make_problem: MakeProblem, hangup: list[str]) -> None:
+    """As below ``nohup``, and in a detached search."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert search(make_problem(), asked("linear", n_trials=3), hanging_up).ended == "done"
+    assert (hangup, signal.getsignal(signal.SIGHUP)) == ([], signal.SIG_IGN)
+
+
+def test_a_search_without_hangups_leaves_their_handler(make_problem: MakeProblem, hangup: list[str]) -> None:
+    search(make_problem(), asked("linear"))
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert hangup == ["outer"]
 
 
 def test_a_second_signal_ends_at_once(make_problem: MakeProblem, outer: Callable[..., None]) -> None:
@@ -198,7 +271,8 @@ class TestLastRequest:
         problem = make_problem()
         search(problem, asked("linear", n_trials=2, model_seed=3, sampler_seed=4, workers=2))
         again = last_request(problem)
-        assert replace(again, started=0.0) == SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search")
+        expected = SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search", pruner="none")
+        assert replace(again, started=0.0) == expected
         assert abs(again.started - time.time()) < 60
 
     def test_the_time_that_was_left(self, make_problem: MakeProblem) -> None:
@@ -223,6 +297,30 @@ class TestLastRequest:
                 search(problem, asked("linear", n_trials=None, budget_seconds=500.0))
         assert last_request(problem).budget_seconds == 500.0
         assert status(problem.folder.root).phase == "interrupted"
+
+    def test_the_same_end(self, make_problem: MakeProblem) -> None:
+        """Whatever the time budget was, and however long nothing ran."""
+        problem = make_problem()
+        end = time.time() + 500.0
+        search(problem, asked("linear", budget_seconds=10_000.0, until=end))
+        again = last_request(problem)
+        assert again.until == end
+        assert again.budget_seconds == pytest.approx(end - again.started, abs=3.0)  # the ensemble's reserve
+
+    def test_the_earlier_end_counts(self, make_problem: MakeProblem) -> None:
+        problem = make_problem()
+        began = time.time()
+        search(problem, asked("linear", budget_seconds=100.0, until=began + 5000, started=began))
+        launched = read_json(problem.folder.launch)["request"]
+        assert (launched["budget_seconds"], launched["until"]) == (100.0, began + 5000)
+        left = last_request(problem).budget_seconds
+        assert left is not None and left < 100.0
+
+    def test_an_end_that_has_passed(self, make_problem: MakeProblem) -> None:
+        problem = make_problem()
+        search(problem, asked("linear", n_trials=None, until=time.time()))
+        with pytest.raises(InputError, match=r"was to end at \w{3} \d\d:\d\d, which has passed; go on with .* --until"):
+            last_request(problem)
 
     def test_no_time_was_left(self, make_problem: MakeProblem) -> None:
         problem = make_problem()

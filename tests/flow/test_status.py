@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from foldsmith.flow.search import last_request
-from foldsmith.flow.status import Status, status, stop
+from foldsmith.flow.status import Status, Stopped, status, stop
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import InputError
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.files import write_json
 from foldsmith.results.members import MemberStore
 from foldsmith.search.locks import FolderLock, lock_owner
+from foldsmith.search.snapshot import Snapshot
 
 Run = Callable[..., Any]
 
@@ -225,9 +226,40 @@ def test_phases_between_the_files(problem: Problem) -> None:
         "failed": "failed",
         "blending": "idle",
     }.items():
-        write_json(folder.driver, {"snapshot": {"phase": last}})
+        snapshot = Snapshot(last, 1.0).to_json()
+        write_json(folder.driver, {"at": 0.0, "seconds_left": None, "snapshot": snapshot})
         assert status(folder.root).phase == phase
     assert lock_owner(folder.driver_lock) is None
+
+
+def test_stop_leaves_other_machines_alone(problem: Problem) -> None:
+    """A process with the same number may run here, too."""
+    with FolderLock(problem.folder.driver_lock):
+        problem.folder.driver_lock.write_text(f"{os.getpid()} elsewhere\n")
+        with pytest.raises(FoldsmithError, match=f"process {os.getpid()}, .* runs on elsewhere; stop it there"):
+            stop(problem.folder.root)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(ProcessLookupError, "is it in another container"), (PermissionError, "belongs to another user; ask them")],
+)
+def test_a_process_that_cannot_be_asked(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch, error: type[OSError], message: str
+) -> None:
+    def refuse(pid: int, number: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "kill", refuse)
+    with FolderLock(problem.folder.driver_lock), pytest.raises(FoldsmithError, match=message):
+        stop(problem.folder.root)
+
+
+def test_a_driver_that_takes_its_time(problem: Problem, launch: Run) -> None:
+    process = launch("--trials", 2, "--workers", 1)
+    assert stop(problem.folder.root, wait_seconds=0.3) == [Stopped(process.pid, "running")]
+    (problem.folder.code / "go").touch()
+    assert process.wait(60) == 130
 
 
 def test_stop_names_the_process_it_asked(problem: Problem) -> None:
@@ -237,6 +269,6 @@ def test_stop_names_the_process_it_asked(problem: Problem) -> None:
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     process.stdout.readline()
-    assert stop(problem.folder.root) == process.pid
+    assert stop(problem.folder.root) == [Stopped(process.pid, "killed")]
     process.communicate()
     assert process.returncode == -signal.SIGTERM

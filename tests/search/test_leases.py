@@ -267,6 +267,7 @@ def test_renewing_writes_every_quarter_of_a_lease(
 def test_a_trial_without_a_lease_is_claimed_after_the_length_of_one(connect: Connect) -> None:
     first, second = connect(lease_seconds=0.3), connect(lease_seconds=0.3)
     assert first.claim([7]) == second.claim([7]) == set()
+    assert first.claim([8]) == set()  # of another family's study
     assert first.claim([7]) == set()
     time.sleep(0.3)
     assert first.claim([7]) | second.claim([7]) == {7}
@@ -439,7 +440,7 @@ def test_a_promoted_trial_is_held_and_belongs_to_its_folder(open_study: Open, po
 def test_what_reports_mean_is_settled_before_anybody_asks(open_study: Open) -> None:
     first, second = open_study(), open_study()
     assert second.report_as(["running mean"])
-    assert first.reporting == "fold score"
+    assert str(first.reporting) == "fold score"
     fresh(first)
     assert first.reporting == "running mean"
     assert not second.report_as(["fold score"])  # nothing was reported yet, but the first driver may any time

@@ -11,7 +11,8 @@ from typing import IO
 import pytest
 
 from foldsmith.problem.errors import ContractError
-from foldsmith.search.locks import FolderLock, claim_driver, lock_owner
+from foldsmith.problem.folder import Folder
+from foldsmith.search.locks import FolderLock, claim_driver, lock_machine, lock_owner
 
 HOLD = """
 import sys
@@ -55,7 +56,7 @@ def test_a_second_owner_is_refused_with_the_first_ones_process(
     with pytest.raises(ContractError, match=f"is held by process {holder.pid}"), FolderLock(paths[0]):
         pass
     with pytest.raises(ContractError, match=rf"another foldsmith \(process {holder.pid}\) works in .*'foldsmith stop'"):
-        claim_driver(*paths)
+        claim_driver(Folder(paths[0].parents[1]))
 
 
 def test_a_lock_ends_with_its_process(paths: tuple[Path, Path], holder: "subprocess.Popen[str]") -> None:
@@ -63,7 +64,7 @@ def test_a_lock_ends_with_its_process(paths: tuple[Path, Path], holder: "subproc
     holder.wait()
     assert str(holder.pid) in paths[0].read_text()  # the name stays, the lock does not
     assert lock_owner(paths[0]) is None
-    with claim_driver(*paths):
+    with claim_driver(Folder(paths[0].parents[1]))[0]:
         assert lock_owner(paths[0]) == os.getpid()
     assert lock_owner(paths[0]) is None
 
@@ -97,7 +98,7 @@ def test_a_driver_waits_for_the_workers_of_the_last_one(
         holder.wait()
 
     monkeypatch.setattr("foldsmith.search.locks.time.sleep", nap)
-    with claim_driver(*paths):
+    with claim_driver(Folder(paths[0].parents[1]))[0]:
         assert naps, "it did not wait"
         assert FolderLock(paths[1], shared=True).acquire()  # new workers may come
 
@@ -105,7 +106,7 @@ def test_a_driver_waits_for_the_workers_of_the_last_one(
 @pytest.mark.parametrize("holder", ["shared"], indirect=True)
 def test_workers_that_do_not_end(paths: tuple[Path, Path], holder: "subprocess.Popen[str]") -> None:
     with pytest.raises(ContractError, match=r"workers of an earlier run still hold .* after 0.1 s; end them"):
-        claim_driver(*paths, wait_seconds=0.1)
+        claim_driver(Folder(paths[0].parents[1]), wait_seconds=0.1)
     assert lock_owner(paths[0]) is None  # what was claimed first is given back
 
 
@@ -115,5 +116,27 @@ def test_asking_for_the_owner_does_not_keep_a_driver_out(
     probe = FolderLock(paths[0], shared=True)  # as lock_owner takes it for a moment
     assert probe.acquire()
     monkeypatch.setattr("foldsmith.search.locks.time.sleep", lambda seconds: probe.release())
-    with claim_driver(*paths):
+    with claim_driver(Folder(paths[0].parents[1]))[0]:
         assert lock_owner(paths[0]) == os.getpid()
+
+
+def test_drivers_of_a_shared_study_take_the_next_seat(
+    paths: tuple[Path, Path], holder: "subprocess.Popen[str]"
+) -> None:
+    folder = Folder(paths[0].parents[1])
+    lock, seated = claim_driver(folder, is_shared=True)
+    with lock:
+        assert seated.seat == 2
+        assert lock_owner(seated.driver_lock) == os.getpid()
+        assert lock_owner(folder.driver_lock) == holder.pid
+        names = {seated.driver_lock.name, seated.driver.name, seated.launch.name}
+        assert names == {"driver-2.lock", "driver-2.json", "launch-2.json"}
+        assert seated.journal == folder.journal and seated.members == folder.members
+
+
+def test_an_owner_on_another_machine_is_named(paths: tuple[Path, Path], holder: "subprocess.Popen[str]") -> None:
+    assert lock_machine(paths[0]) is None
+    paths[0].write_text(f"{holder.pid} rig-b\n")
+    assert lock_machine(paths[0]) == "rig-b"
+    with pytest.raises(ContractError, match=rf"\(process {holder.pid} on rig-b\)"):
+        claim_driver(Folder(paths[0].parents[1]))

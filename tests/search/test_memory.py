@@ -3,8 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldsmith.problem.errors import InputError
-from foldsmith.search.memory import MemoryBook, PeakWatch, held_vram_bytes, is_gpu_oom, parse_bytes, private_bytes
+from foldsmith.search.memory import MemoryBook, PeakWatch, is_gpu_oom, parse_bytes, private_bytes
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -128,6 +126,46 @@ def test_a_fold_takes_at_least_what_its_worker_holds() -> None:
     book.reserve(1, 300)
     assert not book.admits(0, 100) or book.reserve(0, 100) >= 600
     assert book.admits(0, 100) == book.admits(0, 600)
+
+
+def test_any_numbers_name_slots() -> None:
+    """The slots of a second node, or of a second device, do not begin at 0."""
+    low, high = MemoryBook(1000, 2), MemoryBook(1000, 2)
+    for book, slots in ((low, (0, 1)), (high, (17, 90))):
+        assert book.reserve(slots[0], 400) == 500
+        assert book.admits(slots[1], 400) and not book.admits(slots[1], 501)
+        book.release(slots[0], "a", peak_bytes=450, held_bytes=300)
+        assert book.reserve(slots[1], 701) == 1000  # alone, and too large beside what the idle one holds
+    assert low.need("a", 0) == high.need("a", 0) == 540
+
+
+def test_when_all_workers_died_what_their_folds_took_is_still_known() -> None:
+    book = _book()
+    book.release(0, "a", peak_bytes=500, held_bytes=400)
+    book.reserve(1, 100)
+    book.forget_all()
+    assert book.need("a", 0) == 600
+    assert book.admits(0, 500) and book.reserve(0, 500) == 500
+    assert book.admits(1, 500)
+
+
+def test_any_numbers_name_the_slots() -> None:
+    """A node's slots, and those of one GPU, are numbered among all slots of all nodes."""
+    book = _book(n_slots=2)
+    assert book.reserve(7, 400) == 500
+    assert not book.admits(9, 501)
+    assert book.reserve(9, 400) == 450
+    book.forget(7)
+    assert book.admits(7, 550)
+
+
+def test_when_all_workers_died_their_peaks_are_still_known() -> None:
+    book = _book()
+    book.release(0, "a", peak_bytes=500, held_bytes=500)
+    book.reserve(1, 100)
+    book.forget_all()
+    assert book.admits(1, 1000)
+    assert book.need("a", 0) == 600
 
 
 def test_one_slot_gives_everything() -> None:
@@ -333,23 +371,3 @@ def test_errors_that_caused_each_other_end() -> None:
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__cause__, second.__cause__ = second, first
     assert not is_gpu_oom(first)
-
-
-def test_gpu_memory_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    def running(handle: int) -> list[Any]:
-        mine = SimpleNamespace(pid=os.getpid(), usedGpuMemory=[300, None][handle])
-        return [mine, SimpleNamespace(pid=1, usedGpuMemory=5000)]
-
-    nvml = SimpleNamespace(
-        nvmlInit=lambda: None,
-        nvmlShutdown=lambda: None,
-        nvmlDeviceGetCount=lambda: 2,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetComputeRunningProcesses=running,
-    )
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert held_vram_bytes() == 300
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert held_vram_bytes() == 0

@@ -54,7 +54,7 @@ def store_member(
         facts = {"device": "cpu", "stopped_by": "patience"}
         record = {"provisional": 0.5 + fold, "seconds": 1.25, "facts": facts}
         store.fold(identity, 0, fold).save_fitted(lambda path: None, curve, record)
-    facts = {
+    values: dict[str, Any] = {
         "state": "complete",
         "params": dict(trial.params),
         "scores": Scores(0.32, 0.32, 0.0058, FOLD_SCORES, 0.321),
@@ -62,7 +62,7 @@ def store_member(
         "details": {"rounds": [120, 130, 140] if curves else [None] * 3},
     }
     member = Member(
-        id=identity, kind="trial", contract="c0ffee", family="lightgbm", metric="log_loss", **{**facts, **changes}
+        id=identity, kind="trial", contract="c0ffee", family="lightgbm", metric="log_loss", **{**values, **changes}
     )
     store.write(member)
     return member
@@ -70,7 +70,7 @@ def store_member(
 
 def note_of(study: optuna.Study, trial: optuna.Trial) -> str:
     attributes = study._storage.get_study_system_attrs(study._study_id)
-    return get_note_from_system_attrs(attributes, trial._trial_id)["body"]
+    return str(get_note_from_system_attrs(attributes, trial._trial_id)["body"])
 
 
 def pictures_of(folder: Folder, study: optuna.Study, trial: optuna.Trial, tmp_path: Path) -> list[str]:
@@ -184,6 +184,15 @@ def test_a_disk_that_refuses_costs_the_note_only(
     describe_trial(study, trial, member, MemberStore(folder))
     study.tell(trial, 0.3)
     assert "no note on lgb-0001 in the dashboard" in caplog.text
+
+
+def test_a_trial_that_another_driver_ended_stays_as_it_is(folder: Folder, study: optuna.Study) -> None:
+    trial = ask(study)
+    member = store_member(folder, trial)
+    study.tell(trial.number, 0.3)
+    describe_trial(study, trial, member, MemberStore(folder))
+    assert note_of(study, trial) == ""
+    assert get_all_artifact_meta(trial, storage=study._storage) == []
 
 
 def test_a_driver_does_not_import_the_dashboard() -> None:

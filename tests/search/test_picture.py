@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +17,7 @@ def falling(n_rounds: int) -> np.ndarray:
     return 0.3 + 0.4 * np.exp(-np.arange(n_rounds) / 50)
 
 
-def draw(*folds: FoldShape, title: str = "lgb-0001", **options: float) -> ElementTree.Element:
+def draw(*folds: FoldShape, title: str = "lgb-0001", **options: Any) -> ElementTree.Element:
     return ElementTree.fromstring(draw_trial(title, folds, score_name="log_loss", **options))
 
 

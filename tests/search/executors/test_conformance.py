@@ -20,7 +20,7 @@ from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.locks import FolderLock
 from foldsmith.search.slots import Layout
 
-EXECUTORS = {"inline": "InlineExecutor", "local": "LocalExecutor", "ray": "RayExecutor"}
+EXECUTORS = {"inline": "InlineExecutor", "local": "LocalExecutor", "ray": "RayExecutor", "tune": "TuneExecutor"}
 
 
 @pytest.fixture(
@@ -277,7 +277,7 @@ class TestExecutor:
         until: Callable[..., None],
         waits: Path,
     ) -> None:
-        if executor.name != "ray":
+        if executor.name not in ("ray", "tune"):
             pytest.skip("only Ray has a daemon that may die")
         job = make_job("wait")
         slot = submit(executor, job)
