@@ -13,7 +13,8 @@ from foldsmith.cli.options import as_json, data_options, detach_option, search_o
 
 if TYPE_CHECKING:
     from foldsmith.flow.competition import Competition, RunResult
-    from foldsmith.flow.search import SearchReport, SearchRequest
+    from foldsmith.flow.launch import SearchRequest
+    from foldsmith.flow.search import SearchReport
     from foldsmith.search.snapshot import Snapshot
 
 
@@ -32,7 +33,7 @@ def _request(verb: Any, families: tuple[str, ...], given_at: float, options: Map
         options: those of ``search_options`` that the command has.
     """
     from foldsmith.flow.durations import parse_duration, parse_until
-    from foldsmith.flow.search import SearchRequest, within
+    from foldsmith.flow.launch import SearchRequest, within
 
     budget, until = options.get("time_budget"), options.get("until")
     seconds = None if budget is None else parse_duration(budget)
@@ -170,7 +171,7 @@ def resume(ctx: click.Context, /, detach: bool, as_json: bool) -> int:
     from dataclasses import replace
 
     from foldsmith.flow.competition import open_competition
-    from foldsmith.flow.search import last_request
+    from foldsmith.flow.launch import last_request
 
     is_detached, given_at = _take_mark()
     competition = open_competition(ctx.obj)

@@ -248,14 +248,16 @@ def _going_on(folder: "Folder", driver: int) -> Callable[[], bool]:
 
 @click.command(epilog="Example: foldsmith dashboard --port 8080")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="On 127.0.0.1.")
+@click.option("--storage", help="Database of the study; as the last search had it by default.")
 @click.pass_obj
-def dashboard(folder: Path, port: int) -> int:
+def dashboard(folder: Path, port: int, storage: str | None) -> int:
     """Serve the Optuna dashboard over the study on 127.0.0.1; it only reads, so a running search is safe."""
-    from foldsmith.flow.dashboard import make_dashboard
+    from foldsmith.flow.dashboard import make_dashboard, study_storage
     from foldsmith.problem.contract import open_problem
 
     problem = open_problem(folder)
-    with make_dashboard(problem.folder.journal, port) as server:
+    url = storage or study_storage(problem)
+    with make_dashboard(problem.folder.journal, port, url) as server:
         click.echo(f"Optuna dashboard: http://127.0.0.1:{port}   (Ctrl-C ends it)", err=True)
         click.echo(f"from another machine: ssh -L {port}:127.0.0.1:{port} THIS_MACHINE", err=True)
         with suppress(KeyboardInterrupt):  # the way to end it

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from foldsmith.flow.ensemble import Blended
-    from foldsmith.flow.search import Observer, SearchReport, SearchRequest
+    from foldsmith.flow.launch import SearchRequest
+    from foldsmith.flow.search import Observer, SearchReport
     from foldsmith.problem.contract import Problem
     from foldsmith.results.members import Member, MemberStore
 
@@ -114,6 +115,7 @@ class Competition:
         model_seed: int | None = None,
         sampler_seed: int | None = None,
         observe: "Observer | None" = None,
+        **options: Any,
     ) -> "SearchReport":
         """Search until ``trials`` (the total over all calls) are done or the time is over.
 
@@ -122,11 +124,12 @@ class Competition:
             time_budget: of this call, as ``"10m"`` or seconds.
             until: when to end, as ``"07:30"`` (the next such local time) or ``"2026-11-23T07:30"``.
             workers: folds that run side by side; all cores by default.
-            executor: ``"auto"``, ``"ray"``, ``"local"`` or ``"inline"``.
+            executor: ``"auto"``, ``"ray"``, ``"local"``, ``"inline"`` or ``"tune"``.
             observe: gets a snapshot several times a second.
+            options: the other fields of :class:`foldsmith.flow.launch.SearchRequest`, such as ``pruner`` and ``gpus``.
         """
         from foldsmith.flow.durations import parse_duration, parse_until
-        from foldsmith.flow.search import SearchRequest
+        from foldsmith.flow.launch import SearchRequest
 
         seconds = None if time_budget is None else parse_duration(str(time_budget))
         request = SearchRequest(
@@ -139,12 +142,13 @@ class Competition:
             sampler_seed,
             time.time(),
             until=None if until is None else parse_until(until),
+            **options,
         )
         return self._search(request, observe)
 
     def resume(self, observe: "Observer | None" = None) -> "SearchReport":
         """Go on with the last search, with the time that it had left."""
-        from foldsmith.flow.search import last_request
+        from foldsmith.flow.launch import last_request
 
         return self._search(last_request(self.problem), observe)
 
@@ -169,9 +173,20 @@ class Competition:
         if blend is not None:
             written = numbered_path(self.problem.folder.submissions, blend.id)
             submission = written or make_submission(self.problem, blend.id)
+            self._mirror(blend.id)
         seconds = time.time() - request.started
         best = members[0] if members else None
         return RunResult(submission, len(members), blend, best, self.problem.metric.name, seconds, report)
+
+    def _mirror(self, member: str) -> None:
+        """Send a member that was made after the search where the others went."""
+        from foldsmith.flow.mirror import SearchMirror
+        from foldsmith.flow.search import MIRROR_SECONDS
+
+        mirror = SearchMirror(self.problem.folder, self.problem.config.store.mirror)
+        mirror.start()
+        mirror.notice(member)
+        mirror.finish(MIRROR_SECONDS)
 
     def _search(self, request: "SearchRequest", observe: "Observer | None") -> "SearchReport":
         from foldsmith.flow.search import search

@@ -7,6 +7,8 @@ from socketserver import ThreadingMixIn
 from typing import Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from foldsmith.flow.launch import last_storage
+from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.search.journal import read_only
 from foldsmith.search.notes import artifact_store
@@ -58,6 +60,11 @@ def reading_only(app: App) -> App:
         return app(environ, start_response)
 
     return guarded
+
+
+def study_storage(problem: Problem) -> str | None:
+    """The database that the last search's study is in, else the config's; None for the folder's journal."""
+    return last_storage(problem.folder) or problem.config.search.storage
 
 
 def make_dashboard(journal: Path, port: int, url: str | None = None) -> WSGIServer:

@@ -5,21 +5,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import get_args
 
 from foldsmith.flow.detach import Terminal
-from foldsmith.flow.durations import parse_duration, show_clock
+from foldsmith.flow.durations import parse_duration
 from foldsmith.flow.ensemble import Blended, RunningEnsemble
 from foldsmith.flow.heartbeat import forget, tell_standing
 from foldsmith.flow.hooks import Hooks
+from foldsmith.flow.launch import SearchRequest, remember, within
+from foldsmith.flow.mirror import SearchMirror
 from foldsmith.flow.rig import RigRequest, plan_rig
 from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
-from foldsmith.problem.files import read_json, write_json
+from foldsmith.problem.files import read_json
 from foldsmith.search.driver import Driver, SearchOptions
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.locks import claim_driver
@@ -33,42 +35,8 @@ Observer = Callable[[Snapshot], None]
 
 # Starting Ray takes 5-25 s; below this budget spawned processes get more done.
 SHORT_BUDGET_SECONDS = 150.0
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What a person asks of ``search`` or ``run``; None means as the config says.
-
-    Args:
-        n_trials: the total over the named families and over all calls.
-        budget_seconds: of this call, counted from ``started``.
-        started: seconds since the epoch; when the command began.
-        verb: what ``resume`` does again.
-        until: seconds since the epoch; ends this call, and those that resume it, if the budget does not end it before.
-        gpus, per_gpu, ram_limit: see :class:`foldsmith.flow.rig.RigRequest`.
-        address: of a Ray cluster to join.
-        storage: URL of a database that several drivers share; None for the folder's journal.
-        pruner: who decides after a few folds whether a trial gets the others.
-        fold_seconds: a fold that takes longer is ended.
-    """
-
-    families: tuple[str, ...] = ()
-    n_trials: int | None = None
-    budget_seconds: float | None = None
-    workers: int = 0
-    executor: ExecutorName | None = None
-    model_seed: int | None = None
-    sampler_seed: int | None = None
-    started: float = 0.0
-    verb: Literal["search", "run"] = "search"
-    until: float | None = None
-    gpus: tuple[str, ...] | None = None
-    per_gpu: dict[str, int] | None = None
-    ram_limit: str | None = None
-    address: str | None = None
-    storage: str | None = None
-    pruner: Pruner | None = None
-    fold_seconds: float | None = None
+# For the last uploads to a mirror; what is not done by then, 'foldsmith mirror push' does.
+MIRROR_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -101,24 +69,25 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
     with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
         if not _has_submission(problem):
             write_baseline(problem)
-        write_json(
-            problem.folder.launch,
-            {"request": asdict(request), "test_fingerprint": problem.data.test_fingerprint},
-        )
+        remember(problem, request)
         forget(problem.folder)  # the search before: another phase, another time left
-        ensemble = RunningEnsemble(problem)
+        ensemble, mirror = RunningEnsemble(problem), SearchMirror(problem.folder, problem.config.store.mirror)
+        mirror.start()
         ensemble.start()
         try:
-            driver = _make_driver(problem, request, ensemble, hooks, observe)
+            driver = _make_driver(problem, request, ensemble, mirror, hooks, observe)
             with _stopping_on_signals(driver), _explaining_lost_storage(request.storage):
                 outcome = driver.run()
         except BaseException:
             ensemble.stop()
             raise
         blended = ensemble.finish()
+        mirror.finish(MIRROR_SECONDS)
         if outcome.ended != "interrupted":
             hooks.ended(outcome.ended, ensemble.standing)
     warnings = [] if ensemble.error is None else [f"the running ensemble failed: {ensemble.error}"]
+    if mirror.warning:
+        warnings.append(mirror.warning)
     if hooks.n_failed:
         warnings.append(f"{hooks.n_failed} hooks failed; see 'foldsmith logs hooks'")
     return SearchReport(outcome.ended, outcome.skipped, blended, "; ".join(warnings) or None)
@@ -142,7 +111,12 @@ def _has_submission(problem: Problem) -> bool:
 
 
 def _make_driver(
-    problem: Problem, request: SearchRequest, ensemble: RunningEnsemble, hooks: Hooks, observe: Observer
+    problem: Problem,
+    request: SearchRequest,
+    ensemble: RunningEnsemble,
+    mirror: SearchMirror,
+    hooks: Hooks,
+    observe: Observer,
 ) -> Driver:
     deadline = None if request.budget_seconds is None else request.started + request.budget_seconds
     plan = plan_rig(
@@ -179,6 +153,7 @@ def _make_driver(
 
     def on_member(member: str) -> None:
         ensemble.notice(member)
+        mirror.notice(member)
         hooks.member(member)
 
     return Driver(
@@ -220,6 +195,7 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     return replace(
         request,
         families=families,
+        workers=request.workers or rig.workers,
         executor=executor,
         model_seed=model_seed,
         sampler_seed=sampler_seed,
@@ -230,18 +206,6 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         pruner=pruner,
         fold_seconds=fold_seconds,
     )
-
-
-def within(until: float | None, budget_seconds: float | None, started: float) -> float | None:
-    """The time budget of a call that begins at ``started`` and ends by ``until``; both since the epoch.
-
-    >>> within(1000.0, 90.0, 960.0), within(1000.0, None, 960.0), within(None, 90.0, 960.0)
-    (40.0, 40.0, 90.0)
-    """
-    if until is None:
-        return budget_seconds
-    left = max(0.0, until - started)
-    return left if budget_seconds is None else min(budget_seconds, left)
 
 
 def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> Executor:
@@ -258,36 +222,14 @@ def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> E
         from foldsmith.search.executors.local import LocalExecutor
 
         return LocalExecutor(root, layout)
+    address, n_workers, shares_folder = request.address, request.workers, problem.config.rig.shared_folder
+    if name == "tune":
+        from foldsmith.search.executors.tune import TuneExecutor
+
+        return TuneExecutor(root, layout, address=address, n_workers=n_workers, shares_folder=shares_folder)
     from foldsmith.search.executors.ray import RayExecutor
 
-    rig = problem.config.rig
-    n_workers = request.workers or rig.workers
-    return RayExecutor(root, layout, address=request.address, n_workers=n_workers, shares_folder=rig.shared_folder)
-
-
-def last_request(problem: Problem) -> SearchRequest:
-    """The last search's request with the time that it had left, for ``resume``.
-
-    Raises:
-        InputError: nothing was ever started here, or no time is left.
-    """
-    if not problem.folder.launch.exists():
-        raise InputError(f"no search was started in {problem.folder.root} yet; use 'foldsmith run' or 'search'")
-    record: dict[str, Any] = read_json(problem.folder.launch)["request"]
-    gpus = None if record.get("gpus") is None else tuple(record["gpus"])
-    request = SearchRequest(**{**record, "families": tuple(record["families"]), "gpus": gpus, "started": time.time()})
-    if request.budget_seconds is None:
-        return request
-    left = read_json(problem.folder.driver)["seconds_left"] if problem.folder.driver.exists() else None
-    left = request.budget_seconds if left is None else left
-    if request.until is not None and request.until - request.started < 1:
-        raise InputError(
-            f"the last search was to end at {show_clock(request.until)}, which has passed; "
-            "go on with 'foldsmith run --until 07:30'"
-        )
-    if left < 1:
-        raise InputError("the last search used its whole time; go on with 'foldsmith run --time-budget 10m'")
-    return replace(request, budget_seconds=within(request.until, left, request.started))
+    return RayExecutor(root, layout, address=address, n_workers=n_workers, shares_folder=shares_folder)
 
 
 @contextmanager

@@ -82,6 +82,11 @@ class Folder:
         return self.state / self._seated("driver.json")
 
     @property
+    def storage_url(self) -> Path:
+        """The database of the last search's study, which may hold a password; readable by its owner only."""
+        return self.state / self._seated("storage.url")
+
+    @property
     def launch(self) -> Path:
         """The last search's resolved options, for ``resume``."""
         return self.state / self._seated("launch.json")

@@ -281,9 +281,14 @@ class Driver:
 
     def _next_job(self) -> tuple[Job, Slot] | None:
         """Folds of trials that have begun go before new trials: fewer are open when something ends the search."""
+        self._placement.begin_choice()
         for trial in self._active.values():
-            if self._is_ready(trial) and (slot := self._slot_for(trial)) is not None:
+            if not self._is_ready(trial):
+                continue
+            if (slot := self._slot_for(trial)) is not None:
                 return self._place(trial, slot)
+            if not trial.is_fitted:
+                self._placement.keep_free(trial.member, trial.need)
         while (started := self._new_trial()) is not None:
             if started.has_job() and (slot := self._slot_for(started)) is not None:
                 return self._place(started, slot)
@@ -296,7 +301,13 @@ class Driver:
         return self._pace.fits(trial.family, trial.n_folds_left)
 
     def _slot_for(self, trial: ActiveTrial) -> Slot | None:
-        return self._placement.find(trial.family, trial.need, member=trial.member, is_finish=trial.is_fitted)
+        return self._placement.find(
+            trial.family,
+            trial.need,
+            member=trial.member,
+            is_finish=trial.is_fitted,
+            is_new=not (trial.provisional or trial.running),
+        )
 
     def _place(self, trial: ActiveTrial, slot: Slot) -> tuple[Job, Slot]:
         n_waiting = self._n_waiting()
@@ -324,7 +335,7 @@ class Driver:
         return sum(self._book.studies[name].n_counted() for name in families)
 
     def _n_slots(self, family: str) -> int:
-        return self._placement.n_slots(self._family_need(family).gpu_share > 0) if family in self._book.studies else 1
+        return self._placement.n_slots(self._family_need(family)) if family in self._book.studies else 1
 
     def _family_need(self, family: str) -> Need:
         return self._placement.need(family, self._book.wishes[family])
@@ -334,11 +345,15 @@ class Driver:
         while True:
             may_start = self._wants_trials()
             names = [name for name in self._open_families() if may_start or self._promotable(name) is not None]
-            loads = [
-                FamilyLoad(name, self._book.studies[name].n_counted(), self._pace.spent(name))
-                for name in names
-                if self._pace.fits(name) and self._placement.find(name, self._family_need(name)) is not None
-            ]
+            # Points of a family differ in what they need: one that waits for room is not joined by more of them.
+            waiting = {trial.family for trial in self._active.values() if self._is_ready(trial)}
+            loads = self._placeable(
+                [
+                    FamilyLoad(name, self._book.studies[name].n_counted(), self._pace.spent(name))
+                    for name in names
+                    if name not in waiting and self._pace.fits(name)
+                ]
+            )
             if not loads:
                 return None
             study = self._book.studies[self._policy.choose(loads)]
@@ -353,6 +368,17 @@ class Driver:
                 self._members.write(replace(self._members.get(started.member), state="running"))
             if started is not None:
                 return started
+
+    def _placeable(self, loads: list[FamilyLoad]) -> list[FamilyLoad]:
+        """The families that there is a slot for; a GPU is kept free for the one whose turn it is on the GPUs."""
+
+        def fits(load: FamilyLoad) -> bool:
+            return self._placement.find(load.name, self._family_need(load.name), is_new=True) is not None
+
+        on_gpu = {load.name: load for load in loads if self._family_need(load.name).gpu_share > 0}
+        if on_gpu and not fits(on_gpu[turn := self._policy.choose(list(on_gpu.values()))]):
+            self._placement.keep_free(turn, self._family_need(turn))
+        return [load for load in loads if fits(load)]
 
     def _promotable(self, family: str) -> FrozenTrial | None:
         """A pruned trial that deserves its other folds; when no new trial may start but time is left, the best one."""
@@ -450,13 +476,12 @@ class Driver:
             return
         self._members.write(replace(self._members.get(trial.member), state="pruned"))
         self._describe(trial)
-        trial.study.prune(trial.ask.trial, f"{self._racer.name} after {trial.n_reported} folds")
+        trial.study.prune(trial.ask.trial, f"{self._racer.name} after {trial.n_reported} folds", trial.attributes)
         self._forget(trial)
 
     def _complete(self, trial: ActiveTrial) -> None:
         member = self._members.get(trial.member)
         assert member.scores is not None
-        facts = member.details["fold_facts"]
         self._describe(trial)
         trial.study.complete(
             trial.ask.trial,
@@ -465,9 +490,8 @@ class Driver:
                 "fold_scores": list(member.scores.per_fold),
                 "sem": member.scores.sem,
                 "pooled": member.scores.pooled,
-                "seconds": round(member.seconds, 3),
                 "rounds": member.details["rounds"],
-                "device": facts[0].get("device", "cpu"),
+                **trial.attributes,
             },
         )
         self._forget(trial)
@@ -478,7 +502,7 @@ class Driver:
     def _fail(self, trial: ActiveTrial, fault: Fault) -> None:
         self._fail_member(trial.member, fault)
         self._describe(trial)
-        trial.study.fail(trial.ask.trial, fault.reason, fault.message)
+        trial.study.fail(trial.ask.trial, fault.reason, fault.message, trial.attributes)
         self._forget(trial)
         self._failures[trial.family] += 1
         self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
@@ -487,7 +511,13 @@ class Driver:
 
     def _describe(self, trial: ActiveTrial) -> None:
         """Note and picture for the dashboard; a trial that was told can no longer be changed."""
-        describe_trial(trial.study.optuna_study, trial.ask.trial, self._members.get(trial.member), self._members)
+        describe_trial(
+            trial.study.optuna_study,
+            trial.ask.trial,
+            self._members.get(trial.member),
+            self._members,
+            curve_name=self._problem.goal.monitor,
+        )
 
     def _forget(self, trial: ActiveTrial) -> None:
         del self._active[trial.member]

@@ -107,11 +107,11 @@ class _SoleWriter(JournalFileBackend):
         yield from map(json.loads, lines)
 
     def _read_file(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        self._fresh, self._end, number = [], -1, log_number_from
-        for number, log in enumerate(super().read_logs(log_number_from), log_number_from + 1):
+        self._fresh, self._end, n_read = [], -1, log_number_from
+        for log in super().read_logs(log_number_from):
+            n_read += 1
             yield log
-        self._n_read = number
-        self._end = self._log_number_offset.get(number, -1)
+        self._n_read, self._end = n_read, self._log_number_offset.get(n_read, -1)
 
     def make_durable(self) -> None:
         """Sync the file if anything was written since the last time."""

@@ -50,6 +50,7 @@ class Placement:
         self._ram: dict[str, MemoryBook] = {}
         self._vram: dict[tuple[str, str], MemoryBook] = {}
         self._placed: Counter[tuple[str, str]] = Counter()
+        self._kept_free: dict[str, tuple[str, str]] = {}
         self._waited_for: str | None = None
         self._has_told = False
 
@@ -58,9 +59,14 @@ class Placement:
         """Whether any slot is free, whatever it is good for."""
         return any(slot.number not in self._busy for slot in self._executor.slots)
 
-    def n_slots(self, on_gpu: bool) -> int:
-        """Slots for GPU folds, or for the others; at least 1."""
-        return max(1, sum((slot.gpu is not None) == on_gpu for slot in self._executor.slots))
+    def n_slots(self, need: Need) -> int:
+        """How many such folds can run side by side, by their shares of GPUs or by CPU slots; at least 1."""
+        slots = Counter(
+            _device(slot) for slot in self._executor.slots if (slot.gpu is not None) == (need.gpu_share > 0)
+        )
+        if need.gpu_share == 0:
+            return max(1, slots.total())
+        return max(1, sum(min(n, int(1 / need.gpu_share + EPSILON)) for n in slots.values()))
 
     def take_notice(self) -> str | None:
         """A line for people when folds wait for memory, once."""
@@ -78,10 +84,33 @@ class Placement:
             return Need(0.0, wish.ram_bytes)
         return Need(self._shares.get(family, wish.gpus), wish.ram_bytes, wish.vram_bytes)
 
-    def find(self, family: str, need: Need, *, member: str = "", is_finish: bool = False) -> Slot | None:
+    def begin_choice(self) -> None:
+        """A job is about to be chosen: who waits for a whole GPU has to say so again."""
+        self._kept_free.clear()
+
+    def keep_free(self, who: str, need: Need) -> None:
+        """Let no new trial onto the GPU that has the least to do: ``need`` fits on none as they are.
+
+        Folds that take a small share would otherwise follow each other for ever, and one that takes a large share
+        would never find it free. Trials that have begun go on there: they end some time.
+
+        Args:
+            who: a member, or a family for its next one.
+        """
+        devices = [_device(slot) for slot in self._executor.slots if slot.gpu is not None]
+        loads = {device: self._load(device) for device in devices if device not in self._kept_free.values()}
+        if need.gpu_share > 0 and loads and who not in self._kept_free:
+            self._kept_free[who] = min(loads, key=loads.__getitem__)
+
+    def find(
+        self, family: str, need: Need, *, member: str = "", is_finish: bool = False, is_new: bool = False
+    ) -> Slot | None:
         """A free slot that may take the fold; of several GPUs the one with the least on it.
 
         A finish only predicts: any slot that sees the folder will do.
+
+        Args:
+            is_new: the fold would be the first of its trial, which keeps off GPUs that others wait for.
         """
         found = [
             slot
@@ -89,25 +118,38 @@ class Placement:
             if slot.number not in self._busy
             and (slot.sees_folder or not is_finish)
             and (is_finish or (slot.gpu is not None) == (need.gpu_share > 0))
+            and not (is_new and slot.gpu is not None and _device(slot) in self._kept_free.values())
             and self._executor.may_take(slot, member)
+            and self._has_core(slot.node)
         ]
         if need.gpu_share > 0 and not is_finish:
-            found.sort(key=lambda slot: (self._load(slot), self._placed[_device(slot)]))
-        return next((slot for slot in found if self._admits(slot, family, need, is_finish=is_finish)), None)
-
-    def _admits(self, slot: Slot, family: str, need: Need, *, is_finish: bool) -> bool:
-        ram = self._ram_book(slot)
-        if ram is not None and not ram.admits(slot.number, ram.need(family, need.ram_bytes)):
+            found = [slot for slot in found if self._has_share(slot, family, need)]
+            found.sort(key=lambda slot: (self._load(_device(slot)), self._placed[_device(slot)]))
+        fitting = next((slot for slot in found if self._has_memory(slot, family, need)), None)
+        if found and fitting is None:
             self._waited_for = family
-            return False
-        if slot.gpu is None or is_finish:
-            return True
+        return fitting
+
+    def _has_memory(self, slot: Slot, family: str, need: Need) -> bool:
+        ram = self._ram_book(slot)
+        return ram is None or ram.admits(slot.number, ram.need(family, need.ram_bytes))
+
+    def _has_share(self, slot: Slot, family: str, need: Need) -> bool:
         vram = self._vram_book(slot)
         fits = vram is None or vram.admits(slot.number, vram.need(family, need.vram_bytes))
-        return fits and self._load(slot) + need.gpu_share <= 1 + EPSILON
+        return fits and self._load(_device(slot)) + need.gpu_share <= 1 + EPSILON
 
-    def _load(self, slot: Slot) -> float:
-        return sum(other.gpu_share for other in self._busy.values() if _device(other.slot) == _device(slot))
+    def _has_core(self, node: str) -> bool:
+        """Whether a fold more still has a core of its own; slots beyond the cores were asked for by somebody."""
+        threads = [place.threads for place in self._busy.values() if place.slot.node == node]
+        return sum(threads) < self._cores(node) or sum(threads) == len(threads)
+
+    def _cores(self, node: str) -> int:
+        layout = self._executor.layouts[node]
+        return layout.cores or layout.n_slots
+
+    def _load(self, device: tuple[str, str]) -> float:
+        return sum(other.gpu_share for other in self._busy.values() if _device(other.slot) == device)
 
     def occupy(self, job: Job, slot: Slot, need: Need, n_waiting: int | None = None) -> Job:
         """Put ``job`` into ``slot``: the job with its device, threads and memory limit.
@@ -137,27 +179,25 @@ class Placement:
         """Take the slot of ``result`` back, and learn what the fold really used."""
         number = slot.number
         place = self._busy.pop(number)
-        is_dead = result.fault is not None and result.fault.reason in ("killed", "crashed", "oom")
         over_limit = result.fault is not None and result.fault.reason == "oom"
         says_something = result.fault is None or over_limit  # a fold that failed early never came to its peak
         peak, vram_peak = (result.peak_bytes, result.vram_bytes) if says_something else (0, 0)
         if (ram := self._ram_book(place.slot)) is not None:
-            held = 0 if is_dead else result.held_bytes
+            held = result.held_bytes  # 0 of a worker that died
             ram.release(number, place.family, peak_bytes=peak, held_bytes=held, over_limit=over_limit)
         if place.gpu_share and (vram := self._vram_book(place.slot)) is not None:
-            held = 0 if is_dead else result.vram_bytes
-            vram.release(number, place.family, peak_bytes=vram_peak, held_bytes=held)
+            vram.release(number, place.family, peak_bytes=vram_peak, held_bytes=result.vram_bytes)
 
     def clear(self) -> None:
-        """All workers are gone."""
+        """All workers are gone; what their folds took is still known."""
         self._busy.clear()
-        self._ram.clear()
-        self._vram.clear()
+        for book in [*self._ram.values(), *self._vram.values()]:
+            book.forget_all()
 
     def _threads(self, slot: Slot, n_waiting: int | None) -> int:
         """One each while there are as many folds as cores; more where cores would stand idle."""
         layout = self._executor.layouts[slot.node]
-        cores = layout.cores or layout.n_slots
+        cores = self._cores(slot.node)
         free_cores = cores - sum(place.threads for place in self._busy.values() if place.slot.node == slot.node)
         threads = cores // max(1, layout.n_slots)
         if n_waiting is not None:

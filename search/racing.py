@@ -289,6 +289,8 @@ def _waiting(study: "FamilyStudy") -> "list[FrozenTrial]":
 
     from foldsmith.search.studies import NOT_COUNTED
 
+    if not study.tally().has_pruned:
+        return []
     trials = study.trials()
     promoted = {
         trial.user_attrs.get("promoted_from") for trial in trials if trial.user_attrs.get("error") not in NOT_COUNTED

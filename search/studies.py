@@ -3,7 +3,7 @@
 import contextlib
 import statistics
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,14 +16,15 @@ from optuna.trial import FrozenTrial, TrialState
 from foldsmith.search.journal import make_durable
 from foldsmith.search.leases import Alone, Leases
 from foldsmith.search.sampling import point_key, sampler_for, suggest
+from foldsmith.search.tally import NOT_COUNTED as NOT_COUNTED
+from foldsmith.search.tally import Tally
+from foldsmith.search.tally import counts as counts
+from foldsmith.search.tally import was_enqueued as was_enqueued
+from foldsmith.search.tally import was_promoted as was_promoted
 from foldsmith.search.trial_cache import TrialCache, WriteCounter
 from foldsmith.spaces.space import Params, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # the driver tells people what happens
-
-# Reasons of FAIL that say nothing about the parameters: such trials do not count, and their point may come again.
-NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate"})
-
 
 Reporting = Literal["fold score", "running mean"]
 
@@ -93,11 +94,10 @@ class FamilyStudy:
         self.family = family
         self.space = space
         self._seed = seed
-        self._model_seed = model_seed
         self._leases = leases or Alone()
         self._store = store
         self._storage = storage
-        writes = WriteCounter(get_storage(storage))
+        self._writes = writes = WriteCounter(get_storage(storage))
         with self._leases.asking():  # of two drivers that meet here one makes the study
             self._study = optuna.create_study(
                 storage=cast(BaseStorage, writes),
@@ -112,7 +112,8 @@ class FamilyStudy:
                 self._study.set_user_attr("space_version", space.version)
                 self._study.set_user_attr("reported_values", REPORTED_VALUES["fold score"])
         self._cache = TrialCache(self._study, writes, self._leases)
-        self._counted: tuple[list[FrozenTrial], int] = ([], 0)
+        self._tally = Tally(model_seed)
+        self._tallied: tuple[int, list[FrozenTrial] | None] = (-1, None)
         self.reporting = self._read_reporting()
         for params in defaults:
             space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
@@ -183,10 +184,17 @@ class FamilyStudy:
 
     def n_counted(self) -> int:
         """Trials that count against ``--trials``: complete, pruned, running, or failed by their own fault."""
+        return self.tally().n_counted
+
+    def tally(self) -> Tally:
+        """What the trials add up to, as far as trials have come or changed their state."""
+        if not self._leases.is_shared and self._writes.n_turns == self._tallied[0]:
+            return self._tally
         trials = self.trials()
-        if trials is not self._counted[0]:
-            self._counted = trials, sum(counts(trial) for trial in trials)
-        return self._counted[1]
+        if trials is not self._tallied[1]:
+            self._tally.update(trials)
+        self._tallied = self._writes.n_turns, trials
+        return self._tally
 
     def adopt(self) -> list[Ask]:
         """Take up RUNNING trials whose driver is gone; close those whose ask was never finished."""
@@ -224,13 +232,13 @@ class FamilyStudy:
             self.reporting = self._read_reporting()  # another driver may have chosen it since we came
         self._enqueue_defaults()
         for attempt in range(MAX_ATTEMPTS):
-            done = self.trials()
-            name, number = self._study.study_name, len(done)
+            name, number = self._study.study_name, len(self.trials())
+            self.tally()  # another driver may have come first
             self._study.sampler = sampler_for(self.space, name, self._seed, number, explore=attempt > 0)
             trial = self._study.ask()
             self._leases.hold(trial._trial_id)
             params = suggest(trial, self.space)
-            twin = self._twin(done, params, trial.number)
+            twin = self._tally.twin(point_key(params), trial.number)
             if twin is None:
                 return Ask(trial, params)
             if twin.state == TrialState.COMPLETE and self._was_enqueued(trial):
@@ -241,30 +249,11 @@ class FamilyStudy:
     def _was_enqueued(self, trial: optuna.Trial) -> bool:
         return was_enqueued(self.frozen(trial))
 
-    def _twin(self, trials: Iterable[FrozenTrial], params: Params, number: int) -> FrozenTrial | None:
-        """The trial that tried ``params`` already: one whose result can be reused, if there is one.
-
-        A pruned point was tried; had it been promoted, its second trial has the result.
-        """
-        key = point_key(params)
-        twin = None
-        for frozen in trials:
-            same_seed = frozen.user_attrs.get("model_seed", self._model_seed) == self._model_seed
-            tried = counts(frozen) or (was_promoted(frozen) and frozen.state == TrialState.COMPLETE)
-            if frozen.number != number and tried and same_seed and point_key(frozen.params) == key:
-                if frozen.state == TrialState.COMPLETE:
-                    return frozen
-                twin = twin or frozen
-        return twin
-
     def _enqueue_defaults(self) -> None:
         """Enqueue the defaults that were not tried and do not wait already (an ask lost in a crash is repeated)."""
-        taken = set()
-        for frozen in self.trials():
-            if counts(frozen) or frozen.state == TrialState.WAITING:
-                taken |= {point_key(frozen.system_attrs.get("fixed_params", {})), point_key(frozen.params)}
+        untried = self.tally().untried([point_key(params) for params in self._defaults])
         for params in self._defaults:
-            if point_key(params) not in taken:
+            if point_key(params) in untried:
                 self._study.enqueue_trial(params)
 
     def accept(self, ask: Ask, member: str, attributes: dict[str, Any]) -> bool:
@@ -290,7 +279,8 @@ class FamilyStudy:
         assert ask.same_as is not None
         twin = self.trials()[ask.same_as]
         assert twin.value is not None
-        return self.complete(ask.trial, twin.value, {"duplicate_of": twin.user_attrs.get("member", twin.number)})
+        same = {"family": self.family, "duplicate_of": twin.user_attrs.get("member", twin.number)}
+        return self.complete(ask.trial, twin.value, same)
 
     def report(self, trial: optuna.Trial, fold: int, score: float) -> None:
         """Write a fold's provisional score by the study's convention, once; folds come in order."""
@@ -330,14 +320,14 @@ class FamilyStudy:
         self._leases.release(trial._trial_id)
         return is_open
 
-    def prune(self, trial: optuna.Trial, reason: str) -> bool:
+    def prune(self, trial: optuna.Trial, reason: str, attributes: Mapping[str, Any] | None = None) -> bool:
         """Finish a trial before its last fold; False when another driver has taken it over.
 
         Optuna makes the last intermediate value its value; the sampler ranks it below all complete ones, and among
         pruned ones by the number of folds, then by that value.
         """
-        attributes = {"fold_scores": self.fold_scores(self.frozen(trial)), "pruned": reason}
-        return self._tell(trial, attributes, state=TrialState.PRUNED)
+        known = {**(attributes or {}), "fold_scores": self.fold_scores(self.frozen(trial)), "pruned": reason}
+        return self._tell(trial, known, state=TrialState.PRUNED)
 
     def promote_chosen(self, choose: Callable[[], FrozenTrial | None]) -> Ask | None:
         """Promote what ``choose`` finds; no other driver can choose the same one meanwhile."""
@@ -364,28 +354,10 @@ class FamilyStudy:
         self._leases.hold(trial_id)
         return self._taken_up(optuna.Trial(self._study, trial_id), pruned)
 
-    def fail(self, trial: optuna.Trial, reason: str, message: str) -> bool:
+    def fail(self, trial: optuna.Trial, reason: str, message: str, attributes: Mapping[str, Any] | None = None) -> bool:
         """Finish a trial as FAIL with a reason class; False when another driver has taken it over."""
-        return self._tell(trial, {"error": reason, "error_message": message}, state=TrialState.FAIL)
-
-
-def was_promoted(trial: FrozenTrial) -> bool:
-    """Whether it is a pruned trial's second chance; such a trial is never pruned."""
-    return "promoted_from" in trial.user_attrs
-
-
-def was_enqueued(trial: FrozenTrial) -> bool:
-    """Whether somebody put its point into the queue: a default, or a point chosen by hand."""
-    return "fixed_params" in trial.system_attrs
-
-
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial counts against the trial budget; of a promoted one only the pruned trial does."""
-    if was_promoted(trial):
-        return False
-    if trial.state == TrialState.FAIL:
-        return trial.user_attrs.get("error") not in NOT_COUNTED
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        known = {**(attributes or {}), "error": reason, "error_message": message}
+        return self._tell(trial, known, state=TrialState.FAIL)
 
 
 def studied_families(storage: BaseStorage, contract: str) -> list[str]:

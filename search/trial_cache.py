@@ -12,18 +12,25 @@ if TYPE_CHECKING:
     import optuna
 
 REFRESH_SECONDS = 2.0
+TURNS = ("create_new_trial", "set_trial_state_values", "delete_study")
 
 
 class WriteCounter:
-    """A storage that passes everything on and counts the calls that write, whoever makes them."""
+    """A storage that passes everything on and counts the calls that write, whoever makes them.
+
+    Attributes:
+        n_writes: all of them.
+        n_turns: those that make trials, or change their state.
+    """
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
-        self.n_writes = 0
+        self.n_writes = self.n_turns = 0
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("create_", "delete_", "set_")):
             self.n_writes += 1
+            self.n_turns += name in TURNS
         return getattr(self._storage, name)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import MemberStore
@@ -26,7 +27,9 @@ class ActiveTrial:
         deadline: when its folds should all be fitted, None for no limit.
         provisional: score by fitted fold.
         need: what one of its folds takes.
+        seconds: slot time of its fitted folds; ``devices``: where they were fitted.
         batch_divisor: of nets, after the GPU's memory was too small.
+        shares: of a GPU, as each fold began with it last.
         limit: only folds below it may start; None for all of them. :meth:`judge` moves it.
     """
 
@@ -44,6 +47,9 @@ class ActiveTrial:
     limit: int | None = None
     need: Need = field(default_factory=Need)
     batch_divisor: int = 1
+    shares: dict[int | None, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    devices: set[str] = field(default_factory=set)
 
     @property
     def family(self) -> str:
@@ -82,6 +88,7 @@ class ActiveTrial:
             self.running.add(fold)
         else:
             self.is_finishing = True
+        self.shares[fold] = self.need.gpu_share
         return Job(
             self.member,
             self.family,
@@ -99,23 +106,33 @@ class ActiveTrial:
             self.running.discard(fold)
         if result.fault is not None:
             self.is_finishing = False
-            self.crashes[fold] += 1
+            self.crashes[fold] += result.fault.reason != "killed"  # which is never the fold's fault
             may_retry = self.crashes[fold] <= RETRIES.get(result.fault.reason, 0)
             if result.fault.reason == "gpu_oom":
-                self._ask_for_more()
+                self._ask_for_more(result.job)
             if (may_retry or result.fault.reason == "killed") and fold is not None:
                 self.waiting.insert(0, fold)
             return may_retry or result.fault.reason == "killed"
         if fold is not None:
             assert result.provisional is not None
             self.provisional[fold] = result.provisional
+            self.seconds += result.seconds
+            self.devices.add(str((result.facts or {}).get("device", "cpu")))
         return True
 
-    def _ask_for_more(self) -> None:
-        """The whole GPU for each fold from here on; when it had that already, a smaller batch."""
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is known of its folds, for the dashboard."""
+        return {"seconds": round(self.seconds, 3), "device": ", ".join(sorted(self.devices)) or "cpu"}
+
+    def _ask_for_more(self, job: Job) -> None:
+        """The whole GPU for each fold from here on; when the failed one had that already, a smaller batch.
+
+        Another fold that began with less before may fail for the same cause: that asks for nothing new.
+        """
         if self.need.gpu_share < 1:
             self.need = replace(self.need, gpu_share=1.0)
-        else:
+        elif self.shares[job.fold] == 1 and job.batch_divisor == self.batch_divisor:
             self.batch_divisor *= SMALLER_BATCH
 
     def report(self) -> None:
@@ -186,7 +203,10 @@ def adopt_trial(study: FamilyStudy, ask: Ask, members: MemberStore, problem: Pro
         if store.state(verify=True) == "missing":
             trial.waiting.append(fold)
         else:
-            trial.provisional[fold] = store.fitted()["provisional"]
+            record = store.fitted()
+            trial.provisional[fold] = record["provisional"]
+            trial.seconds += record["seconds"]
+            trial.devices.add(str(record["facts"].get("device", "cpu")))
     if is_stale:
         members.write(replace(member, test_fingerprint=problem.data.test_fingerprint))
     trial.report()

@@ -12,7 +12,7 @@ from foldsmith.problem.metrics import Metric
 from foldsmith.results.members import Member
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.snapshot import FamilyView, SlotView, Snapshot, thinned
-from foldsmith.search.studies import FamilyStudy, counts
+from foldsmith.search.studies import FamilyStudy
 from foldsmith.search.trials import RunningJob
 
 
@@ -46,8 +46,8 @@ class SearchView:
 def take_snapshot(view: SearchView, phase: str) -> Snapshot:
     """The state of the search now."""
     now = time.time()
-    counted = {name: [trial.state for trial in study.trials() if counts(trial)] for name, study in view.studies.items()}
-    states = Counter(state for family in counted.values() for state in family)
+    counted = {name: study.tally().states for name, study in view.studies.items()}
+    states = sum(counted.values(), Counter[TrialState]())
     return Snapshot(
         phase,
         now - view.began,
@@ -57,7 +57,7 @@ def take_snapshot(view: SearchView, phase: str) -> Snapshot:
         n_running=states[TrialState.RUNNING],
         n_failed=states[TrialState.FAIL],
         n_pruned=states[TrialState.PRUNED],
-        families=tuple(_family(view, name, len(trials)) for name, trials in counted.items()),
+        families=tuple(_family(view, name, trials.total()) for name, trials in counted.items()),
         slots=tuple(_slot(view, running) for running in sorted(view.running, key=lambda running: running.slot.number)),
         eta_seconds=_eta(view),
         closed=view.closed,
@@ -88,8 +88,8 @@ def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:
 
 def n_ended(studies: Mapping[str, FamilyStudy], families: Sequence[str]) -> int:
     """How many trials of ``families`` count and run no more."""
-    trials = [trial for name in families if name in studies for trial in studies[name].trials()]
-    return sum(counts(trial) and trial.state != TrialState.RUNNING for trial in trials)
+    tallies = [studies[name].tally() for name in families if name in studies]
+    return sum(tally.n_counted - tally.states[TrialState.RUNNING] for tally in tallies)
 
 
 def has_running(study: FamilyStudy) -> bool:

@@ -12,7 +12,15 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from foldsmith.search.executors.base import Capabilities, Executor
-from foldsmith.search.executors.worker import THREAD_LIMITS, cause_of_death, die_over_limit, die_with, enter_worker
+from foldsmith.search.executors.worker import (
+    DEVICE_ORDER,
+    NO_DEVICE,
+    THREAD_LIMITS,
+    cause_of_death,
+    die_over_limit,
+    die_with,
+    enter_worker,
+)
 from foldsmith.search.jobs import Fault, Job, JobResult, Workbench
 from foldsmith.search.slots import Layout, Slot
 
@@ -45,8 +53,8 @@ class LocalExecutor(Executor):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, str(self.root), slot.number), daemon=True)
-        # Read by the libraries when the child imports them. No device is an empty list, not a missing one.
-        with _environment({**THREAD_LIMITS, "CUDA_VISIBLE_DEVICES": slot.gpu or ""}):
+        # Read by the libraries when the child imports them.
+        with _environment({**THREAD_LIMITS, **DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": slot.gpu or NO_DEVICE}):
             process.start()
         theirs.close()
         return _Worker(slot, process, ours)
@@ -80,7 +88,7 @@ class LocalExecutor(Executor):
         try:
             result: JobResult = worker.connection.recv()
             is_dead = worker.killed
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # it died, perhaps in the middle of a result
             worker.process.join(5)
             fault, peak = self._fault(worker)
             result = JobResult(job, 0.0, fault=fault, peak_bytes=peak)

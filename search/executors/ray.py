@@ -1,24 +1,38 @@
 """Jobs on Ray actors, one long-lived actor per slot, on this machine or on a cluster."""
 
+import errno
+import logging
 import os
+import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
 from foldsmith.search.executors import ray_cluster
 from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
 from foldsmith.search.executors.ray_cluster import ray_module
 from foldsmith.search.executors.satellite import pack_fold, pack_problem, receive_fold, sees, settle
-from foldsmith.search.executors.worker import THREAD_LIMITS, cause_of_death, die_over_limit, enter_worker
+from foldsmith.search.executors.worker import (
+    DEVICE_ORDER,
+    NO_DEVICE,
+    THREAD_LIMITS,
+    cause_of_death,
+    die_over_limit,
+    enter_worker,
+)
 from foldsmith.search.jobs import Fault, Job, JobResult, Workbench, note_fit
 from foldsmith.search.slots import HOME, Layout, Slot
 
 LOOK_FOR_NODES_SECONDS = 2.0
 ARRIVAL_SECONDS = 300.0
+LAST_WORDS_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
 
 
 class FoldWorker:
@@ -36,10 +50,11 @@ class FoldWorker:
         self._enter(Path(root))
         return visible, True
 
-    def settle(self, packed: bytes) -> None:
-        """Work on a copy of the competition folder."""
+    def settle(self, packed: bytes) -> Path:
+        """Work on a copy of the competition folder; says where it is."""
         self._is_satellite = True
         self._enter(settle(packed))
+        return self._root
 
     def _enter(self, root: Path) -> None:
         self._root = root
@@ -57,10 +72,12 @@ class FoldWorker:
 
 @dataclass
 class _Worker:
-    """An actor; ``arrival`` is awaited until it is known what it sees."""
+    """An actor; ``arrival`` is awaited until it is known what it sees. ``copy`` is the folder that it works on instead
+    of the competition's own."""
 
     slot: Slot
     actor: Any
+    copy: Path | None = None
     arrival: Any = None
     call: Any = None
     job: Job | None = None
@@ -148,15 +165,17 @@ class RayExecutor(Executor):
             "num_cpus": 1 if slot.gpu is None or layout.cores >= layout.n_slots else 0,
             "num_gpus": 0 if slot.gpu is None else int(10_000 / layout.per_gpu) / 10_000,
             "max_restarts": 0,
-            "runtime_env": {"env_vars": THREAD_LIMITS},
+            "runtime_env": {"env_vars": {**THREAD_LIMITS, **DEVICE_ORDER}},
         }
+        if slot.gpu is None:
+            options["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] = NO_DEVICE
         if node_id is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node_id, soft=False)
         actor = ray_module().remote(FoldWorker).options(**options).remote(slot.number)
         identity = MemberStore(Folder(self.root)).identity
         arrival = actor.arrive.remote(str(self.root), identity, self._shares_folder or slot.node == HOME)
         is_known = self._address is None and slot.gpu is None
-        return _Worker(slot, actor, None if is_known else arrival)
+        return _Worker(slot, actor, arrival=None if is_known else arrival)
 
     def _look_for_nodes(self) -> None:
         """Workers for nodes that came; a node that left takes its slots with it (its jobs fail by themselves)."""
@@ -166,14 +185,17 @@ class RayExecutor(Executor):
         known = set(self._node_ids.values())
         for node_id, layout in living.items():
             if node_id not in known:
-                # The driver's own machine keeps its memory limit: others may work there too.
                 is_home = node_id == home
-                ram_bytes = min(filter(None, (layout.ram_bytes, self.layout.ram_bytes)), default=0)
-                layout = replace(layout, ram_bytes=ram_bytes) if is_home else layout
+                layout = self._limited(layout) if is_home else layout
                 self._add_node(HOME if is_home else f"node{len(self._node_ids) + 1}", layout, node_id)
         for node, node_id in list(self._node_ids.items()):
             if node_id not in living:
                 self._drop_idle(node)
+
+    def _limited(self, layout: Layout) -> Layout:
+        """The driver's own machine keeps its memory limits: others may work there too."""
+        ram_bytes = min(filter(None, (layout.ram_bytes, self.layout.ram_bytes)), default=0)
+        return replace(layout, ram_bytes=ram_bytes, vram_bytes=self.layout.vram_bytes)
 
     def _drop_idle(self, node: str) -> None:
         for number, worker in list(self._workers.items()):
@@ -192,10 +214,11 @@ class RayExecutor(Executor):
                 seen = ray_module().get(arrival)
             except ray_module().exceptions.RayError as error:
                 self._check_ray(error)
-                self._workers.pop(worker.slot.number)
+                self._turn_away(worker, error)
                 continue
             worker.arrival = None
-            if seen is None:  # it has settled on a copy
+            if isinstance(seen, Path):  # it has settled on a copy
+                worker.copy = seen
                 continue
             visible, sees_folder = seen
             worker.slot = replace(worker.slot, sees_folder=sees_folder)
@@ -204,6 +227,14 @@ class RayExecutor(Executor):
             if not sees_folder:
                 self._packed = self._packed or ray_module().put(pack_problem(self.root))
                 worker.arrival = worker.actor.settle.remote(self._packed)
+
+    def _turn_away(self, worker: _Worker, error: Exception) -> None:
+        """Do without a worker that cannot start, on a node that left or that lacks something."""
+        del self._workers[worker.slot.number]
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        logger.warning("the worker of %s could not start: %s", worker.slot.name, reason)
+        if not self._workers:
+            raise InfrastructureError(f"no worker of the cluster could start: {reason}") from error
 
     def _on_gpu(self, slot: Slot, gpu: str) -> Slot:
         """The slot as Ray placed it: which device it gave to whom is Ray's choice."""
@@ -257,9 +288,7 @@ class RayExecutor(Executor):
         result: JobResult
         try:
             result, packed = ray_module().get(worker.call)
-            if packed is not None:
-                receive_fold(self.root, job, packed)
-                note_fit(Folder(self.root), job)
+            result = result if packed is None else self._receive(result, packed)
             is_dead = worker.killed
         except ray_module().exceptions.RayError as error:
             self._check_ray(error)
@@ -268,6 +297,17 @@ class RayExecutor(Executor):
         worker.job = worker.call = None
         if is_dead:
             self._replace(worker)
+        return result
+
+    def _receive(self, result: JobResult, packed: bytes) -> JobResult:
+        """The result of a fold that was fitted on a copy of the folder, once the fold lies here."""
+        try:
+            receive_fold(self.root, result.job, packed)
+        except (FoldsmithError, OSError, tarfile.TarError) as error:
+            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            reason = "disk_full" if is_full else "crashed"  # a fold that came incomplete may come whole next time
+            return JobResult(result.job, result.seconds, fault=Fault(reason, f"{type(error).__name__}: {error}"))
+        note_fit(Folder(self.root), result.job)
         return result
 
     def _replace(self, worker: _Worker) -> None:
@@ -299,10 +339,25 @@ class RayExecutor(Executor):
             return Fault("killed", "ended by the driver"), 0
         if self._has_left(worker.slot.node):
             return Fault("killed", f"{worker.slot.node} left the cluster"), 0
-        fault, peak = cause_of_death(self.root, worker.slot.number, type(error).__name__)
+        fault, peak = self._last_words(worker, type(error).__name__)
         if isinstance(error, ray_module().exceptions.OutOfMemoryError):
             fault = replace(fault, reason="oom")
         return fault, peak
+
+    def _last_words(self, worker: _Worker, how: str) -> tuple[Fault, int]:
+        """What the worker's log says; one that works on a copy keeps it on its own machine."""
+        ray, number = ray_module(), worker.slot.number
+        if worker.copy is None:
+            return cause_of_death(self.root, number, how)
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = NodeAffinitySchedulingStrategy(self._node_ids[worker.slot.node], soft=False)
+        asked = ray.remote(cause_of_death).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        try:
+            words: tuple[Fault, int] = ray.get(asked.remote(worker.copy, number, how), timeout=LAST_WORDS_SECONDS)
+        except ray.exceptions.RayError as error:
+            return Fault("crashed", f"the worker process died ({how}); its log is out of reach: {error}"), 0
+        return words
 
     def kill(self, slot: int) -> None:
         """Kill the actor; cancelling its call would have no effect on compiled code."""

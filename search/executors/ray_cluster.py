@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from foldsmith.problem.errors import InputError, MissingPackageError
@@ -13,6 +15,7 @@ from foldsmith.search.slots import Layout, cut
 # Results only travel through the object store; tables are memory-mapped files and models stay on disk.
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 NAMESPACE = "foldsmith"
+ANSWER_SECONDS = 10.0  # of a cluster's head to a connection
 
 
 def ray_module() -> Any:
@@ -48,8 +51,10 @@ def join(address: str) -> None:
     Raises:
         InputError: there is none at ``address``.
     """
+    ray_module()
     with _prepared({}):
         try:
+            _call_at(address)
             ray_module().init(address, configure_logging=False, log_to_driver=False, namespace=NAMESPACE)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -57,6 +62,17 @@ def join(address: str) -> None:
                 f"no Ray cluster answers at --address {address!r} ({reason}); start its head with "
                 "'ray start --head', and 'ray start --address=HEAD:6379' on every machine, this one too"
             ) from None
+
+
+def _call_at(address: str) -> None:
+    """Raise what there is to raise before ``ray.init`` does: that one tries an address for many minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = canonicalize_bootstrap_address(address)
+    if found is None:
+        raise ValueError("it would start a Ray of its own")
+    host, _, port = found.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
 @contextmanager
@@ -84,7 +100,7 @@ def home_node() -> str:
 
 
 def living_nodes(n_workers: int, per_gpu: int) -> dict[str, Layout]:
-    """The nodes of the cluster that live, by id, cut into slots.
+    """The nodes of the cluster that live and offer a core or a GPU, by id, cut into slots.
 
     Args:
         n_workers: CPU slots on each node at most; 0 for no bound.
@@ -102,7 +118,9 @@ def living_nodes(n_workers: int, per_gpu: int) -> dict[str, Layout]:
                 per_gpu=per_gpu,
                 ram_bytes=int(offers.get("memory", 0)),
             )
-            nodes[str(node["NodeID"])] = layout
+            layout = layout if cores else replace(layout, n_cpu=0)
+            if layout.n_slots:
+                nodes[str(node["NodeID"])] = layout
     return nodes
 
 

@@ -4,29 +4,26 @@ import queue
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.folder import Folder
-from foldsmith.results.members import MemberStore
 from foldsmith.search.executors import ray_cluster
 from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
 from foldsmith.search.executors.ray_cluster import ray_module
-from foldsmith.search.executors.satellite import sees
+from foldsmith.search.executors.tune_desk import Event, Run
+from foldsmith.search.executors.tune_nodes import TuneNodes
 from foldsmith.search.executors.worker import cause_of_death
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.slots import HOME, Layout, Slot
 
-if TYPE_CHECKING:  # both import Ray, which takes seconds
-    from foldsmith.search.executors.tune_loop import Event, Run, TuneLoop
+if TYPE_CHECKING:  # it imports Ray, which takes seconds
+    from foldsmith.search.executors.tune_loop import TuneLoop
 
-LOOK_FOR_NODES_SECONDS = 2.0
 ARRIVAL_SECONDS = 60.0
 SHUTDOWN_SECONDS = 15.0
-# A node offers 1 of a resource with its own name; a slot takes as many of these shares as its number on the node.
-SHARE = 1e-4
-MAX_SLOTS = 140  # 1 + 2 + … + 140 shares are still less than 1
 
 
 @dataclass
@@ -35,10 +32,10 @@ class _Seat:
 
     slot: Slot
     resources: dict[str, float]
-    run: "Run | None" = None
+    run: Run | None = None
 
     @property
-    def busy(self) -> "Run | None":
+    def busy(self) -> Run | None:
         """The run, if a job of it is under way."""
         return self.run if self.run is not None and self.run.is_busy else None
 
@@ -69,13 +66,9 @@ class TuneExecutor(Executor):
     ) -> None:
         super().__init__(root.resolve(), layout)
         self._address = address
-        self._n_workers = n_workers
-        self._shares_folder = shares_folder
+        self._make_nodes = partial(TuneNodes, self.root, layout, n_workers=n_workers, shares_folder=shares_folder)
+        self._nodes = self._make_nodes()
         self._seats: dict[int, _Seat] = {}
-        self._layouts: dict[str, Layout] = {}
-        self._node_ids: dict[str, str] = {}
-        self._probes: dict[str, Any] = {}
-        self._looked_at = 0.0
         self._loop: TuneLoop | None = None
 
     @property
@@ -88,7 +81,7 @@ class TuneExecutor(Executor):
     @property
     def layouts(self) -> Mapping[str, Layout]:
         """By node."""
-        return self._layouts or {HOME: self.layout}
+        return self._nodes.layouts or {HOME: self.layout}
 
     def start(self) -> None:
         """Start or join Ray, and begin a new Tune experiment.
@@ -101,10 +94,10 @@ class TuneExecutor(Executor):
 
         if self._address is None:
             ray_cluster.start_here(self.layout)
-            self._add_node(HOME, self.layout, ray_cluster.home_node())
+            self._furnish(self._nodes.add_home())
         else:
             ray_cluster.join(self._address)
-            self._look_for_nodes(wait_seconds=ARRIVAL_SECONDS)
+            self._furnish(self._nodes.look(ARRIVAL_SECONDS))
             if not self._seats:
                 raise InputError(
                     f"no node of the cluster at {self._address!r} sees {self.root}; mount the folder there under the "
@@ -113,67 +106,15 @@ class TuneExecutor(Executor):
         self._loop = TuneLoop(Folder(self.root), len(self._seats))
         self._loop.start()
 
-    # --- nodes -------------------------------------------------------------------------------------------------
+    def _furnish(self, found: Mapping[Slot, dict[str, float]]) -> None:
+        self._seats.update({slot.number: _Seat(slot, resources) for slot, resources in found.items()})
 
-    def _add_node(self, node: str, layout: Layout, node_id: str) -> None:
-        if layout.n_slots > MAX_SLOTS:
-            raise InputError(f"{layout.n_slots} slots on one node are more than {MAX_SLOTS}; lower --workers")
-        self._layouts[node] = layout
-        self._node_ids[node] = node_id
-        address = next(entry["NodeManagerAddress"] for entry in ray_module().nodes() if entry["NodeID"] == node_id)
-        first = max(self._seats, default=-1) + 1
-        for number, slot in enumerate(layout.slots(first, node=node), 1):
-            resources = {f"node:{address}": round(number * SHARE, 4)}
-            # A GPU fold needs a core for its own thread, if there is one for it.
-            if slot.gpu is None or layout.cores >= layout.n_slots or not layout.cores:
-                resources["CPU"] = 1
-            if slot.gpu is not None:
-                resources["GPU"] = int(10_000 / layout.per_gpu) / 10_000
-            self._seats[slot.number] = _Seat(slot, resources)
-
-    def _look_for_nodes(self, wait_seconds: float = 0.0) -> None:
-        """Slots for nodes that came and see the folder; a node that left takes its idle slots with it."""
-        self._looked_at = time.monotonic()
-        living = ray_cluster.living_nodes(self._n_workers, self.layout.per_gpu)
-        home = ray_cluster.home_node()
-        for node_id in living:
-            if node_id not in self._node_ids.values() and node_id not in self._probes:
-                self._probes[node_id] = self._probe(node_id) if self._shares_folder or node_id == home else None
-        probes = {probe: node_id for node_id, probe in self._probes.items() if probe is not None}
-        if probes:
-            ready, _ = ray_module().wait(list(probes), num_returns=len(probes), timeout=wait_seconds)
-            for probe in ready:
-                node_id = probes[probe]
-                self._probes[node_id] = None
-                if node_id in living and self._is_seen(probe):
-                    self._welcome(node_id, living[node_id], is_home=node_id == home)
-        for node, node_id in list(self._node_ids.items()):
-            if node_id not in living:
-                self._seats = {n: seat for n, seat in self._seats.items() if seat.slot.node != node or seat.busy}
-
-    def _welcome(self, node_id: str, layout: Layout, *, is_home: bool) -> None:
-        if is_home:  # the driver's own machine keeps its memory limit: others may work there too
-            ram_bytes = min(filter(None, (layout.ram_bytes, self.layout.ram_bytes)), default=0)
-            layout = replace(layout, ram_bytes=ram_bytes)
-        self._add_node(HOME if is_home else f"node{len(self._node_ids) + 1}", layout, node_id)
-
-    def _probe(self, node_id: str) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        place = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        task = ray_module().remote(sees).options(num_cpus=0, max_retries=0, scheduling_strategy=place)
-        return task.remote(self.root, MemberStore(Folder(self.root)).identity)
-
-    def _is_seen(self, probe: Any) -> bool:
-        try:
-            return bool(ray_module().get(probe))
-        except ray_module().exceptions.RayError:  # it left again, or has no foldsmith
-            return False
-
-    def _has_left(self, node: str) -> bool:
-        return self._address is not None and not any(
-            entry["Alive"] and entry["NodeID"] == self._node_ids[node] for entry in ray_module().nodes()
-        )
+    def _follow_nodes(self) -> None:
+        """Seats on nodes that came; a node that left takes its idle seats with it, its jobs fail by themselves."""
+        self._furnish(self._nodes.look())
+        gone = {node for node in self._nodes.layouts if self._nodes.has_left(node)}
+        if gone:
+            self._seats = {n: seat for n, seat in self._seats.items() if seat.busy or seat.slot.node not in gone}
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -201,9 +142,7 @@ class TuneExecutor(Executor):
         seat.run = self._new_run(seat, job)
         self._loop.desk.open(seat.run)
 
-    def _new_run(self, seat: _Seat, job: Job) -> "Run":
-        from foldsmith.search.executors.tune_loop import Run
-
+    def _new_run(self, seat: _Seat, job: Job) -> Run:
         assert self._loop is not None
         config = {
             "member": job.member,
@@ -242,8 +181,8 @@ class TuneExecutor(Executor):
         """
         assert self._loop is not None
         self._check_ray()
-        if self._address is not None and time.monotonic() - self._looked_at > LOOK_FOR_NODES_SECONDS:
-            self._look_for_nodes()
+        if self._address is not None:
+            self._follow_nodes()
         for seat in self._seats.values():
             if seat.busy is not None and seat.busy.killed:
                 self._shoot(seat.busy)
@@ -271,7 +210,7 @@ class TuneExecutor(Executor):
             how = f"{type(error).__name__}: {error}".splitlines()[-1] if error is not None else "it ended too early"
             raise InfrastructureError(f"Ray Tune broke down ({how}); see 'foldsmith logs tune'")
 
-    def _take(self, event: "Event") -> list[JobResult]:
+    def _take(self, event: Event) -> list[JobResult]:
         """The result of an event; none when the seat has gone on with another run, or had no job."""
         run = event.run
         seat = None if run is None else self._seats.get(run.slot)
@@ -288,10 +227,10 @@ class TuneExecutor(Executor):
             self._leave(seat, "left")
         return [event.result]
 
-    def _of_dead(self, run: "Run", slot: Slot, error: Exception | None) -> JobResult:
+    def _of_dead(self, run: Run, slot: Slot, error: Exception | None) -> JobResult:
         if run.killed:
             return JobResult(run.job, 0.0, fault=Fault("killed", "ended by the driver"))
-        if self._has_left(slot.node):
+        if self._address is not None and self._nodes.has_left(slot.node):
             return JobResult(run.job, 0.0, fault=Fault("killed", f"{slot.node} left the cluster"))
         self._check_error(error)
         fault, peak = cause_of_death(self.root, slot.number, type(error).__name__)
@@ -318,11 +257,9 @@ class TuneExecutor(Executor):
         if not self._shoot(run):
             self._loop.desk.end(run, "killed")
             if run.trial_id is None:  # Tune has not seen it, and never will
-                from foldsmith.search.executors.tune_loop import Event
-
                 self._loop.desk.events.put(Event(run))
 
-    def _shoot(self, run: "Run") -> bool:
+    def _shoot(self, run: Run) -> bool:
         """Kill a run's process; False when it has none yet."""
         actor = None if run.trial is None else run.trial.temporary_state.ray_actor
         if actor is None:
@@ -344,9 +281,7 @@ class TuneExecutor(Executor):
                         self._shoot(seat.busy)
                 loop.join(SHUTDOWN_SECONDS)
         ray_cluster.stop()
-        if loop is not None and loop.is_running:
-            loop.join(SHUTDOWN_SECONDS)
+        if loop is not None:
+            loop.leave()
         self._seats.clear()
-        self._layouts.clear()
-        self._node_ids.clear()
-        self._probes.clear()
+        self._nodes = self._make_nodes()

@@ -2,14 +2,11 @@
 
 import logging
 import os
-import queue
 import shutil
 import threading
 import uuid
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,11 @@ from ray.tune.search import Searcher
 
 from foldsmith.problem.folder import Folder
 from foldsmith.search.executors.ray_cluster import NAMESPACE
+from foldsmith.search.executors.tune_desk import Desk, Event
 from foldsmith.search.executors.tune_worker import OUTCOME, FoldTrial, Mailbox
-from foldsmith.search.jobs import Job, JobResult
 
 EXPERIMENT = "search"
+_NOWHERE = logging.NullHandler()
 LOGGERS = ("ray.tune", "ray.air", "ray.train")
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output is silent when it is told to be
@@ -33,118 +31,6 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-
-
-@dataclass(eq=False)
-class Run:
-    """One member as one Tune trial.
-
-    Args:
-        config: of the trial, as people see it in Tune's tables.
-        job: that it works on.
-        trial_id: once Tune has taken it up; ``trial`` is Tune's record of it.
-        killed: its process was to be ended; ``is_shot``: and was.
-        has_failed: its last job ended with a fault.
-        is_left: the driver has no more jobs for it.
-        is_over: Tune ends it by itself.
-    """
-
-    member: str
-    slot: int
-    config: dict[str, Any]
-    job: Job
-    is_busy: bool = True
-    trial_id: str | None = None
-    trial: Any = None
-    killed: bool = False
-    is_shot: bool = False
-    has_failed: bool = False
-    is_left: bool = False
-    is_over: bool = False
-
-
-@dataclass(frozen=True)
-class Event:
-    """What became of a run's job, or of its process; neither when Tune's loop has ended."""
-
-    run: Run | None = None
-    result: JobResult | None = None
-    error: Exception | None = None
-
-
-@dataclass
-class Desk:
-    """Where the driver's thread and Tune's thread meet; its methods may be called from both.
-
-    Args:
-        events: for the driver.
-        waiting: runs that Tune has not taken up. ``living``: those that it has, by trial id.
-    """
-
-    mailbox: Any
-    events: "queue.SimpleQueue[Event]" = field(default_factory=queue.SimpleQueue)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    waiting: deque[Run] = field(default_factory=deque)
-    living: dict[str, Run] = field(default_factory=dict)
-    is_closed: bool = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles what it is given for a restore that never happens, the study is the truth."""
-        return {}
-
-    def open(self, run: Run) -> None:
-        """A run with its first job, for Tune to take up."""
-        with self.changed:
-            self.waiting.append(run)
-            self.changed.notify()
-
-    def post(self, run: Run, job: Job) -> None:
-        """The next job of a run that was opened."""
-        with self.changed:
-            run.job, run.is_busy = job, True
-            if run.trial_id is not None:
-                self.mailbox.post.remote(run.trial_id, job)
-
-    def end(self, run: Run, state: str) -> None:
-        """No more jobs for a run; its Tune trial ends as soon as it asks for one."""
-        with self.changed:
-            run.is_left = True
-            if run in self.waiting:
-                self.waiting.remove(run)
-            elif run.trial_id in self.living and not run.is_over:
-                self.mailbox.end.remote(run.trial_id, state)
-
-    def close(self) -> None:
-        """End everything: runs that wait for a job end by themselves, the others are killed by the caller."""
-        with self.changed:
-            self.is_closed = True
-            self.waiting.clear()
-            self.changed.notify()
-            for run in self.living.values():
-                self.mailbox.end.remote(run.trial_id, "left")
-
-    def take_up(self, trial_id: str) -> Run | None:
-        """The next run, now Tune's trial ``trial_id``.
-
-        While Tune has no trial at all it would sleep for a second after each look, so it waits here.
-        """
-        with self.changed:
-            self.changed.wait_for(lambda: self.waiting or self.living or self.is_closed)
-            if not self.waiting:
-                return None
-            run = self.waiting.popleft()
-            run.trial_id = trial_id
-            self.living[trial_id] = run
-            self.mailbox.post.remote(trial_id, run.job)
-            return run
-
-    def drop(self, trial_id: str) -> Run | None:
-        """The run of a trial that has ended; None when that was known."""
-        with self.changed:
-            run = self.living.pop(trial_id, None)
-            if run is not None and not self.is_closed:
-                self.mailbox.drop.remote(trial_id)
-            return run
 
 
 class MemberSearcher(Searcher):
@@ -172,7 +58,7 @@ class MemberScheduler(FIFOScheduler):
     """Passes results to the driver, and stops a trial when the driver has ended its member."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._desk = desk
         self._kept: set[Any] = set()
 
@@ -253,12 +139,13 @@ class TuneLoop:
         actor = ray.remote(Mailbox).options(name=self.mailbox_name, namespace=NAMESPACE, num_cpus=0, max_restarts=0)
         self.desk = Desk(actor.remote())
         self.error: Exception | None = None
-        self._folder = folder
-        self._n_slots = n_slots
+        self._storage = folder.logs / "tune"
+        self._quiet = _quiet(folder.logs / "tune.log", {"TUNE_MAX_PENDING_TRIALS_PG": str(n_slots)})
         self._thread = threading.Thread(target=self._run, name="tune", daemon=True)
 
     def start(self) -> None:
         """Begin the experiment."""
+        self._quiet.__enter__()
         self._thread.start()
 
     @property
@@ -270,17 +157,24 @@ class TuneLoop:
         """Wait for the end of the loop, which comes after the desk was closed."""
         self._thread.join(timeout_seconds)
 
+    def leave(self) -> None:
+        """Put back what :meth:`start` changed in this process; after Ray is gone.
+
+        The loop of a Ray that broke may hang for a minute yet, asking a daemon that is dead.
+        """
+        self.join(1.0)
+        self._quiet.__exit__(None, None, None)
+
     def _run(self) -> None:
         try:
-            with _quiet(self._folder.logs / "tune.log", {"TUNE_MAX_PENDING_TRIALS_PG": str(self._n_slots)}):
-                self._make_tuner(self._folder.logs / "tune").fit()
+            self._make_tuner().fit()
         except Exception as error:  # told to the driver, which starts everything again
             self.error = error
         finally:
             self.desk.events.put(Event())
 
-    def _make_tuner(self, storage: Path) -> Any:
-        shutil.rmtree(storage, ignore_errors=True)
+    def _make_tuner(self) -> Any:
+        shutil.rmtree(self._storage, ignore_errors=True)
         return Tuner(
             FoldTrial,
             tune_config=TuneConfig(
@@ -293,7 +187,7 @@ class TuneLoop:
             ),
             run_config=RunConfig(
                 name=EXPERIMENT,
-                storage_path=str(storage),
+                storage_path=str(self._storage),
                 stop=DeskStopper(self.desk),
                 callbacks=[OutcomeRemover()],
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
@@ -317,7 +211,7 @@ def _error(trial: Any) -> Exception:
     try:
         with open(trial.pickled_error_file, "rb") as file:
             error: Exception = cloudpickle.load(file)
-    except (OSError, TypeError, EOFError):
+    except Exception:  # it only tells kinds of death apart, and the one who reads it has a trial to end
         return RuntimeError("for an unknown reason")
     return error
 
@@ -332,16 +226,15 @@ def _quiet(log: Path, environment: dict[str, str]) -> Iterator[None]:
     handler = logging.FileHandler(log, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in LOGGERS]
-    propagated = [logger.propagate for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
+        logger.addHandler(_NOWHERE)  # for what a loop says that outlives its Ray
         logger.propagate = False
     try:
         yield
     finally:
-        for logger, before in zip(loggers, propagated, strict=True):
+        for logger in loggers:
             logger.removeHandler(handler)
-            logger.propagate = before
         handler.close()
         for name, value in kept.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})

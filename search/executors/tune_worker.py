@@ -6,10 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.tune import PlacementGroupFactory, Trainable
 
-from foldsmith.search.executors.ray_cluster import NAMESPACE
+from foldsmith.search.executors.ray_cluster import NAMESPACE, ray_module
 from foldsmith.search.executors.worker import THREAD_LIMITS, die_over_limit, enter_worker
 from foldsmith.search.jobs import Job, JobResult, Workbench
 
@@ -68,7 +67,7 @@ class FoldTrial(Trainable):
             os.environ["CUDA_VISIBLE_DEVICES"] = config["gpu"]
         enter_worker(root, slot)
         self._bench = Workbench(root, on_over_limit=lambda job, peak: die_over_limit(root, slot, job, peak_bytes=peak))
-        self._mailbox = ray.get_actor(config["mailbox"], namespace=NAMESPACE)
+        self._mailbox: Any = ray_module().get_actor(config["mailbox"], namespace=NAMESPACE)
         self._row = FRESH_ROW
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -78,7 +77,7 @@ class FoldTrial(Trainable):
 
     def step(self) -> dict[str, Any]:
         """Wait for the next letter; do the job, or say how the member ended."""
-        letter: Job | str = ray.get(self._mailbox.take.remote(self.trial_id))
+        letter: Job | str = ray_module().get(self._mailbox.take.remote(self.trial_id))
         if isinstance(letter, str):
             return {**self._row, "fold": -1, "seconds": 0.0, "state": letter}
         result = self._bench.run(letter)

@@ -13,6 +13,9 @@ from foldsmith.search.locks import FolderLock
 
 # One thread a library by default; the job's own thread count is passed to each library explicitly.
 THREAD_LIMITS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+# CUDA's own order of devices is another than that of NVML, by which they are numbered here.
+DEVICE_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+NO_DEVICE = ""  # an empty list of devices; without a list every device would be visible
 
 _lock: FolderLock | None = None
 
@@ -25,6 +28,7 @@ def enter_worker(root: Path, slot: int) -> None:
     global _lock
     folder = Folder(root)
     folder.logs.mkdir(parents=True, exist_ok=True)
+    _last_words(root, slot).unlink(missing_ok=True)  # of an earlier worker whose driver died before it could read them
     log = os.open(folder.logs / f"worker-{slot}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)

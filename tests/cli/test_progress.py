@@ -90,8 +90,8 @@ def test_fits_the_height(width: int, n_slots: int) -> None:
 
 
 def test_families_stand_beside_workers_when_there_is_room() -> None:
-    assert "cpu0" in line_with(shown(SNAPSHOT, width=100), "lightgbm")
-    assert "cpu0" not in line_with(shown(SNAPSHOT, width=80), "lightgbm")
+    assert "cpu1" in line_with(shown(SNAPSHOT, width=100), "lightgbm")
+    assert "cpu1" not in line_with(shown(SNAPSHOT, width=80), "lightgbm")
 
 
 @pytest.mark.parametrize(("greater_is_better", "best"), [(True, "lightgbm"), (False, "xgboost")])

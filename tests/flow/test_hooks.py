@@ -13,7 +13,8 @@ import pytest
 
 from foldsmith.flow import hooks as module
 from foldsmith.flow.hooks import Hooks
-from foldsmith.flow.search import SearchRequest, search
+from foldsmith.flow.launch import SearchRequest
+from foldsmith.flow.search import search
 from foldsmith.problem.config import HooksSection
 from foldsmith.problem.contract import Problem
 from foldsmith.search.driver import SearchFailedError

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from foldsmith.flow import search as flow
-from foldsmith.flow.search import SHORT_BUDGET_SECONDS, SearchRequest, check, last_request, make_executor, search
+from foldsmith.flow.launch import SearchRequest, last_request
+from foldsmith.flow.search import SHORT_BUDGET_SECONDS, check, make_executor, search
 from foldsmith.flow.status import status
 from foldsmith.flow.submission import current_path
 from foldsmith.problem.contract import Problem

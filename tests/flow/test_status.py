@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from foldsmith.flow.search import last_request
+from foldsmith.flow.launch import last_request
 from foldsmith.flow.status import Status, Stopped, status, stop
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
