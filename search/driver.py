@@ -29,6 +29,7 @@ from foldsmith.search.trials import ActiveTrial, RunningJob, adopt_trial
 from foldsmith.search.view import SearchView, has_running, n_ended, take_snapshot
 
 TICK_SECONDS = 0.25
+SHOW_SECONDS = 0.25  # between two snapshots: each counts what thousands of trials came to
 MAX_FAILURES_IN_A_ROW = 3
 MAX_RESTARTS = 3
 ADOPT_SECONDS = 10.0  # between looks for trials of other drivers that died
@@ -563,7 +564,7 @@ class Driver:
         self._messages.append(message)
 
     def _show(self, phase: str, *, force: bool = False) -> None:
-        if not force and time.time() - self._shown_at < TICK_SECONDS:
+        if not force and time.time() - self._shown_at < SHOW_SECONDS:
             return
         self._shown_at = time.time()
         snapshot = take_snapshot(self._view(), phase)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from foldsmith.search.studies import Ask, FamilyStudy, Reporting
+    from foldsmith.search.studies import FamilyStudy, Reporting
 
 PRUNE = 0  # a limit that no fold is below
 
@@ -78,6 +78,8 @@ class Racer(ABC):
     def promotable(self, study: "FamilyStudy", *, at_end: bool = False) -> "FrozenTrial | None":
         """A pruned trial that should have its other folds now, None when there is none.
 
+        Drivers that share the study choose and promote while asking, lest two of them choose the same one.
+
         Args:
             at_end: time is left that no new trial can use: the best pruned one, deserving or not.
         """
@@ -86,10 +88,6 @@ class Racer(ABC):
             if at_end or self.deserves_more(study, best, n_reported):
                 return best
         return None
-
-    def promote(self, study: "FamilyStudy", *, at_end: bool = False) -> "Ask | None":
-        """Begin what :meth:`promotable` names; drivers that share the study never begin the same one."""
-        return study.promote_chosen(lambda: self.promotable(study, at_end=at_end))
 
 
 class NoRacing(Racer):

@@ -329,12 +329,6 @@ class FamilyStudy:
         known = {**(attributes or {}), "fold_scores": self.fold_scores(self.frozen(trial)), "pruned": reason}
         return self._tell(trial, known, state=TrialState.PRUNED)
 
-    def promote_chosen(self, choose: Callable[[], FrozenTrial | None]) -> Ask | None:
-        """Promote what ``choose`` finds; no other driver can choose the same one meanwhile."""
-        with self._leases.asking():
-            pruned = choose()
-            return None if pruned is None else self.promote(pruned)
-
     def promote(self, pruned: FrozenTrial) -> Ask:
         """A new RUNNING trial at the point of a pruned one, with its member, and so with its fitted folds.
 

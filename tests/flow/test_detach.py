@@ -32,7 +32,7 @@ terminal.let_go()
 def test_a_terminal_that_is_gone_is_let_go(tmp_path: object) -> None:
     """Files and pipes stay as they are."""
     words = [sys.executable, "-c", LET_GO, f"{tmp_path}/log"]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == ["lost: Input/output error", "/dev/null False"]
     with open(f"{tmp_path}/log") as log:

@@ -24,6 +24,13 @@ from foldsmith.search.locks import FolderLock, lock_owner
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 
+
+@pytest.fixture(autouse=True)
+def every_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots of a search whose folds take milliseconds."""
+    monkeypatch.setattr("foldsmith.search.driver.SHOW_SECONDS", 0.0)
+
+
 MakeProblem = Callable[..., Problem]
 
 

@@ -2,8 +2,7 @@
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -254,33 +253,8 @@ def test_a_good_start_among_few_is_promoted_when_the_next_are_worse(reopen: Reop
     assert run(study, racer, flat(0.2)) == [1]
     second = racer.promotable(study)
     assert second is not None and second.number == 2
-    ask = racer.promote(study)
-    assert ask is not None and ask.member == "demo-0002"
-    assert racer.promotable(study) is None and racer.promote(study) is None
-
-
-def test_drivers_that_share_a_study_promote_one_at_a_time(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, racer = reopen(), Halving(min_trials=1)
-    run(study, racer, flat(0.9), flat(0.5))
-    steps: list[str] = []
-
-    @contextmanager
-    def asking() -> Iterator[None]:
-        steps.append("lock")
-        yield
-        steps.append("unlock")
-
-    monkeypatch.setattr(study._leases, "asking", asking)
-    monkeypatch.setattr(study._leases, "hold", lambda trial_id: steps.append("hold"))
-
-    def choose(racer: Racer, study: FamilyStudy, *, at_end: bool = False) -> FrozenTrial:
-        steps.append(f"choose {at_end}")
-        return study.trials()[1]
-
-    monkeypatch.setattr(Halving, "promotable", choose)
-    ask = racer.promote(study, at_end=True)
-    assert ask is not None and study.frozen(ask.trial).user_attrs["promoted_from"] == 1
-    assert steps == ["lock", "choose True", "hold", "unlock"]
+    assert study.promote(second).member == "demo-0002"
+    assert racer.promotable(study) is None
 
 
 def test_nobody_is_promoted_while_few_are_known(reopen: Reopen) -> None:
@@ -301,8 +275,9 @@ def test_at_the_end_the_deepest_and_best_come_back(reopen: Reopen, name: str, gr
             study.report(trial.ask.trial, fold, sign * score)
         study.prune(trial.ask.trial, "halving")
     order = []
-    while (ask := get_racer(name).promote(study, at_end=True)) is not None:
-        order.append(study.frozen(ask.trial).user_attrs["promoted_from"])
+    while (pruned := get_racer(name).promotable(study, at_end=True)) is not None:
+        study.promote(pruned)
+        order.append(pruned.number)
     assert order == [2, 1, 3, 0]
 
 
