@@ -112,15 +112,17 @@ class Terminal:
     """The terminal that this process writes to when it is made; it may go away before the process ends."""
 
     def __init__(self) -> None:
-        self._descriptors = [number for number in _open_descriptors() if os.isatty(number)]
+        self._descriptors = {number: os.fstat(number) for number in _open_descriptors() if os.isatty(number)}
 
     def let_go(self) -> None:
         """Write to /dev/null instead: every write to a terminal that is gone fails."""
         nothing = os.open(os.devnull, os.O_RDWR)
-        for number in self._descriptors:
-            os.dup2(nothing, number, inheritable=number <= 2)
+        for number, terminal in self._descriptors.items():
+            with contextlib.suppress(OSError):  # closed meanwhile; or the number leads to another file by now
+                if os.path.samestat(os.fstat(number), terminal):
+                    os.dup2(nothing, number, inheritable=number <= 2)
         os.close(nothing)
-        self._descriptors = []
+        self._descriptors = {}
 
 
 def _open_descriptors() -> list[int]:

@@ -89,7 +89,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
     if mirror.warning:
         warnings.append(mirror.warning)
     if hooks.n_failed:
-        warnings.append(f"{hooks.n_failed} hooks failed; see 'foldsmith logs hooks'")
+        warnings.append(f"hooks failed ({hooks.n_failed} calls); see 'foldsmith logs hooks'")
     return SearchReport(outcome.ended, outcome.skipped, blended, "; ".join(warnings) or None)
 
 

@@ -1,7 +1,9 @@
 """The one process that owns the studies: asks, hands fold jobs to slots, tells, keeps to the clock."""
 
 import datetime
+import errno
 import logging
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -39,6 +41,14 @@ logger = logging.getLogger(__name__)
 
 class SearchFailedError(FoldsmithError):
     """Everything that was tried failed; going on would only fail more."""
+
+
+class DiskFullError(FoldsmithError):
+    """Nothing more can be written."""
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,19 @@ class Driver:
             InputError: none of the families can take this problem.
             ContractError: the racer judges by other values than the studies hold.
             SearchFailedError: nothing is left to try, and no trial was ever completed.
+            DiskFullError: what was found can no longer be written; the next call goes on from what was.
         """
+        try:
+            return self._run()
+        except OSError as error:
+            if not _is_disk_full(error):
+                raise
+            raise DiskFullError(
+                f"the disk is full ({error.strerror}); make room for {self._problem.folder.root}, then go on with "
+                "'foldsmith resume': every fold that was fitted is kept"
+            ) from error
+
+    def _run(self) -> SearchOutcome:
         self._open()
         self._await_others()
         if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
@@ -142,7 +164,8 @@ class Driver:
                 self._work()
             finally:
                 self._executor.shutdown()
-                self._leave_unfinished()
+                if not _is_disk_full(sys.exception()):  # trials stay open for the next call: nothing can be told now
+                    self._leave_unfinished()
                 self._book.leases.close()
         ended = self._how_it_ended()
         self._show(ended if ended in ("interrupted", "failed") else "blending", force=True)
@@ -269,16 +292,21 @@ class Driver:
 
     # --- choosing work -----------------------------------------------------------------------------------------
 
-    def _fill_slots(self) -> None:
+    def _fill_slots(self) -> bool:
+        """Give jobs to free slots; False when it takes so long that results should be taken in between."""
+        until = time.monotonic() + TICK_SECONDS
         while not self._stop and self._placement.has_free_slot and self._clock.left() > 0:
             placed = self._next_job()
             if placed is None:
-                return
+                return True
             job, slot = placed
             self._running[job.key] = RunningJob(job, slot, time.time())
             self._executor.submit(job, slot.number)
+            if time.monotonic() > until:
+                return False
         if notice := self._placement.take_notice():
             self._say(notice)
+        return True
 
     def _next_job(self) -> tuple[Job, Slot] | None:
         """Folds of trials that have begun go before new trials: fewer are open when something ends the search."""
@@ -317,11 +345,12 @@ class Driver:
 
     def _n_waiting(self) -> int | None:
         """Jobs that could start now; None when new trials can always be had."""
-        waiting = sum(max(1, len(trial.startable)) for trial in self._active.values() if trial.has_job())
-        if not self._wants_trials():
-            return waiting
-        if self._options.n_trials is None:
+        wants_trials = self._wants_trials()
+        if wants_trials and self._options.n_trials is None:
             return None
+        waiting = sum(max(1, len(trial.startable)) for trial in self._active.values() if trial.has_job())
+        if not wants_trials or self._options.n_trials is None:
+            return waiting
         return waiting + (self._options.n_trials - self._n_counted()) * self._problem.plan.n_folds
 
     def _wants_trials(self) -> bool:

@@ -76,6 +76,8 @@ class Pace:
     def fits(self, family: str, n_folds: int | None = None) -> bool:
         """Whether a trial (or the rest of one) is expected to end in time."""
         left = self._clock.left()
+        if math.isinf(left):
+            return True
         if self.fold_seconds(family) is None:
             return left > (LEAST_TRY_SECONDS if any(self._finish_seconds.values()) else 0)
         return self.remaining(family, self._n_folds if n_folds is None else n_folds) <= left

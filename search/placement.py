@@ -1,7 +1,7 @@
 """Which job may run in which slot: shares of GPUs, memory, and threads."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from foldsmith.search.executors.base import Executor
@@ -47,6 +47,8 @@ class Placement:
         self._executor = executor
         self._shares = shares
         self._busy: dict[int, _Occupied] = {}
+        self._folds_on: Counter[str] = Counter()  # by node, as the threads: nobody has time to count a thousand slots
+        self._threads_on: Counter[str] = Counter()
         self._ram: dict[str, MemoryBook] = {}
         self._vram: dict[tuple[str, str], MemoryBook] = {}
         self._placed: Counter[tuple[str, str]] = Counter()
@@ -112,7 +114,7 @@ class Placement:
         Args:
             is_new: the fold would be the first of its trial, which keeps off GPUs that others wait for.
         """
-        found = [
+        found: Iterable[Slot] = (
             slot
             for slot in self._executor.slots
             if slot.number not in self._busy
@@ -121,14 +123,15 @@ class Placement:
             and not (is_new and slot.gpu is not None and _device(slot) in self._kept_free.values())
             and self._executor.may_take(slot, member)
             and self._has_core(slot.node)
-        ]
+        )
         if need.gpu_share > 0 and not is_finish:
-            found = [slot for slot in found if self._has_share(slot, family, need)]
-            found.sort(key=lambda slot: (self._load(_device(slot)), self._placed[_device(slot)]))
-        fitting = next((slot for slot in found if self._has_memory(slot, family, need)), None)
-        if found and fitting is None:
+            shared = [slot for slot in found if self._has_share(slot, family, need)]
+            found = sorted(shared, key=lambda slot: (self._load(_device(slot)), self._placed[_device(slot)]))
+        for slot in found:
+            if self._has_memory(slot, family, need):
+                return slot
             self._waited_for = family
-        return fitting
+        return None
 
     def _has_memory(self, slot: Slot, family: str, need: Need) -> bool:
         ram = self._ram_book(slot)
@@ -141,8 +144,8 @@ class Placement:
 
     def _has_core(self, node: str) -> bool:
         """Whether a fold more still has a core of its own; slots beyond the cores were asked for by somebody."""
-        threads = [place.threads for place in self._busy.values() if place.slot.node == node]
-        return sum(threads) < self._cores(node) or sum(threads) == len(threads)
+        threads = self._threads_on[node]
+        return threads < self._cores(node) or threads == self._folds_on[node]
 
     def _cores(self, node: str) -> int:
         layout = self._executor.layouts[node]
@@ -165,6 +168,8 @@ class Placement:
             vram.reserve(slot.number, vram.need(job.family, need.vram_bytes))
         threads = self._threads(slot, n_waiting)
         self._busy[slot.number] = _Occupied(slot, job.family, need.gpu_share if is_gpu else 0.0, threads)
+        self._folds_on[slot.node] += 1
+        self._threads_on[slot.node] += threads
         if is_gpu:
             self._placed[_device(slot)] += 1
         return replace(
@@ -179,6 +184,8 @@ class Placement:
         """Take the slot of ``result`` back, and learn what the fold really used."""
         number = slot.number
         place = self._busy.pop(number)
+        self._folds_on[place.slot.node] -= 1
+        self._threads_on[place.slot.node] -= place.threads
         over_limit = result.fault is not None and result.fault.reason == "oom"
         says_something = result.fault is None or over_limit  # a fold that failed early never came to its peak
         peak, vram_peak = (result.peak_bytes, result.vram_bytes) if says_something else (0, 0)
@@ -190,7 +197,8 @@ class Placement:
 
     def clear(self) -> None:
         """All workers are gone; what their folds took is still known."""
-        self._busy.clear()
+        for books in (self._busy, self._folds_on, self._threads_on):
+            books.clear()
         for book in [*self._ram.values(), *self._vram.values()]:
             book.forget_all()
 
@@ -198,7 +206,7 @@ class Placement:
         """One each while there are as many folds as cores; more where cores would stand idle."""
         layout = self._executor.layouts[slot.node]
         cores = self._cores(slot.node)
-        free_cores = cores - sum(place.threads for place in self._busy.values() if place.slot.node == slot.node)
+        free_cores = cores - self._threads_on[slot.node]
         threads = cores // max(1, layout.n_slots)
         if n_waiting is not None:
             threads = max(threads, free_cores // max(1, n_waiting))

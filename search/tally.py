@@ -45,7 +45,7 @@ class Tally:
         self._states: Counter[TrialState] = Counter()
         self._results: dict[str, FrozenTrial] = {}
         self._tried: set[str] = set()
-        self._keys: dict[int, tuple[int, str]] = {}
+        self._keys: dict[int, tuple[int, str, set[str]]] = {}
         self.has_pruned = False
 
     @property
@@ -88,7 +88,7 @@ class Tally:
         """
         found = self._results.get(key)
         for trial in self._open:
-            if trial.number != number and counts(trial) and self._is_same_model(trial) and self._key(trial) == key:
+            if trial.number != number and counts(trial) and self._is_same_model(trial) and self._known(trial)[1] == key:
                 found = _more_useful(found, trial)
         return found
 
@@ -98,18 +98,18 @@ class Tally:
         if left:
             for trial in self._open:
                 if counts(trial) or trial.state == TrialState.WAITING:
-                    left -= _points(trial)
+                    left -= self._known(trial)[2]
         return left
 
     def _is_same_model(self, trial: FrozenTrial) -> bool:
         return bool(trial.user_attrs.get("model_seed", self._model_seed) == self._model_seed)
 
-    def _key(self, trial: FrozenTrial) -> str:
-        """Of an open trial: its parameters come one by one while it is asked for, and then stay."""
+    def _known(self, trial: FrozenTrial) -> tuple[int, str, set[str]]:
+        """Key and points of an open trial; its parameters come one by one while it is asked for, and then stay."""
         known = self._keys.get(trial.number)
         if known is None or known[0] != len(trial.params):
-            known = self._keys[trial.number] = len(trial.params), point_key(trial.params)
-        return known[1]
+            known = self._keys[trial.number] = len(trial.params), point_key(trial.params), _points(trial)
+        return known
 
 
 def _points(trial: FrozenTrial) -> set[str]:

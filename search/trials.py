@@ -78,7 +78,9 @@ class ActiveTrial:
 
     def has_job(self) -> bool:
         """Whether a slot could work on it now."""
-        return bool(self.startable) or (self.is_fitted and not self.is_finishing)
+        if not self.waiting:  # of most trials all folds run, and the driver asks all trials for each job
+            return not self.running and not self.is_finishing
+        return bool(self.startable)
 
     def next_job(self, fold_deadline: float | None) -> Job:
         """The next fold, or the finish when all folds are fitted."""

@@ -180,7 +180,7 @@ def test_of_many_new_best_scores_the_newest_is_told(make: Callable[..., Problem]
 def test_a_hook_that_fails_is_logged(make: Callable[..., Problem], command: str, said: str) -> None:
     problem = make(on_finish=command)
     report = search(problem, SearchRequest(("linear",), 1, executor="inline"))
-    assert (report.ended, report.warning) == ("done", "1 hooks failed; see 'foldsmith logs hooks'")
+    assert (report.ended, report.warning) == ("done", "hooks failed (1 calls); see 'foldsmith logs hooks'")
     assert said in log_of(problem)
 
 
@@ -222,7 +222,7 @@ def test_a_log_that_cannot_be_written_breaks_nothing(
     problem = make(on_finish=APPEND)
     monkeypatch.setattr(module, "appended", full)
     report = search(problem, SearchRequest(("linear",), 1, executor="inline"))
-    assert report.ended == "done" and report.warning is not None and "1 hooks failed" in report.warning
+    assert report.ended == "done" and report.warning is not None and "hooks failed (1 calls)" in report.warning
 
 
 def test_without_hooks_no_thread_is_started(make: Callable[..., Problem], tmp_path: Path) -> None:

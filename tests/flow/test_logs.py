@@ -1,6 +1,8 @@
 """Logs: appended to, read from the end, followed until nothing more will come."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,7 +92,8 @@ def test_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def begin() -> None:
         path.write_text("new\n")
 
-    steps = [lambda: append("a\n"), lambda: None, lambda: append("b\n"), replace, begin, lambda: append("last\n")]
+    steps: list[Callable[[], object]] = [partial(append, "a\n"), lambda: None, partial(append, "b\n"), replace, begin]
+    steps.append(partial(append, "last\n"))
 
     def goes_on() -> bool:
         steps.pop(0)()

@@ -173,3 +173,13 @@ def test_a_format_that_is_no_number(path: Path) -> None:
     edit(path, "format = 1", 'format = "new"')
     with pytest.raises(InputError, match="format = 'new': Input should be a valid integer"):
         load_config(path)
+
+
+def test_hooks(path: Path) -> None:
+    assert "[hooks]" not in path.read_text()  # an empty section says nothing
+    path.write_text(f"{path.read_text()}\n[hooks]\non_best = 'echo \"new\"'\n")
+    hooks = load_config(path).hooks
+    assert (hooks.on_best, hooks.on_finish, hooks.on_fail) == ('echo "new"', None, None)
+    edit(path, "on_best", "on_bets")
+    with pytest.raises(UnknownNameError, match="'hooks.on_bets'; did you mean 'hooks.on_best'"):
+        load_config(path)

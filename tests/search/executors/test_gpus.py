@@ -13,7 +13,7 @@ import pytest
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.driver import Driver, SearchFailedError, SearchOptions
+from foldsmith.search.driver import Driver, SearchOptions
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.executors.ray import RayExecutor
@@ -248,11 +248,11 @@ def test_small_and_large_shares_mix(rig: Rig) -> None:
 
 def test_a_gpu_fold_that_ran_on_the_cpu_fails(rig: Rig) -> None:
     family = rig.family("fallen", 1.0, 1, fail="on the CPU")
-    with pytest.raises(SearchFailedError, match="trained on the CPU though the GPU was asked for"):
-        rig.search(family)
+    rig.search(family)
     (member,) = rig.members(family)
     assert member.state == "failed" and member.error is not None
     assert member.error["reason"] == "error"
+    assert "trained on the CPU though the GPU was asked for" in member.error["message"]
     assert "keep the family off the GPU with --per-gpu fallen:Recorder=0" in member.error["message"]
 
 
