@@ -281,6 +281,9 @@ def print_status(status: "Status") -> None:
         running += f" since {show_duration(snapshot['elapsed_seconds'])}"
         running += f" of {show_duration(budget)}" if budget is not None else ""
     out.print(Text(f"{status.folder} · {status.metric} · {running}"), soft_wrap=True)
+    if status.other_drivers:
+        _fact(out, "drivers", f"and {' and '.join(map(str, status.other_drivers))} on the same study")
+    _fact(out, "rig", status.rig)
     _fact(out, "folds", status.folds)
     unfinished = "running" if status.driver is not None else "unfinished"
     states = " · ".join(
@@ -288,7 +291,7 @@ def print_status(status: "Status") -> None:
     )
     _fact(out, "trials", states or "none yet")
     for slot in snapshot["slots"] if snapshot is not None else ():
-        _fact(out, f"cpu{slot['slot']}", f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
+        _fact(out, slot["name"], f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
     if status.members:
         _fact(out, "families", " · ".join(f"{name} {count}" for name, count in sorted(status.members.items())))
     for kind, (member, value, sem) in status.best.items():

@@ -27,9 +27,6 @@ EventName = Literal["best", "finish", "fail"]
 HOOK_SECONDS = 30.0
 BEST_SECONDS = 10.0
 
-# How the driver tells that a family takes no further part, and the reason that is no failure.
-CLOSED, EXHAUSTED = "is left out from here on", "nothing new to try"
-
 logger = logging.getLogger(__name__)
 
 
@@ -56,7 +53,7 @@ class Hooks:
         self._best_seconds = best_seconds
         self._scores: dict[str, tuple[str | None, float, float]] = {}
         self._n_trials = 0
-        self._n_messages = 0
+        self._told_closed: set[str] = set()
         self._news = threading.Condition()
         self._best: dict[str, dict[str, Any]] = {}
         self._queue: deque[tuple[EventName, dict[str, Any]]] = deque()
@@ -100,10 +97,11 @@ class Hooks:
         self._n_trials = snapshot.n_complete + snapshot.n_failed + snapshot.n_pruned
         if snapshot.ensemble is not None:
             self._score("ensemble", None, *snapshot.ensemble, size=snapshot.ensemble_size)
-        for message in snapshot.messages[self._n_messages :]:
-            if CLOSED in message and EXHAUSTED not in message:
-                self._put("fail", message=message)
-        self._n_messages = len(snapshot.messages)
+        for family in snapshot.closed:
+            if family not in self._told_closed:
+                self._told_closed.add(family)
+                why = next(message for message in reversed(snapshot.messages) if message.startswith(f"{family} "))
+                self._put("fail", message=why)
 
     def ended(self, how: str, standing: tuple[float, float, int] | None) -> None:
         """The search ended by itself; told when the context is left, so that the hook may start another one.

@@ -16,6 +16,7 @@ from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
 from foldsmith.results.top import ranked
 from foldsmith.search.locks import lock_machine
+from foldsmith.search.rig import detect_rig
 
 # A driver that is asked a second time drops everything at once; one that is stuck in C code hears no signal.
 KILL_AFTER_SECONDS = 15.0
@@ -33,6 +34,8 @@ class Status:
         states: number of trials by state.
         best: id, score and standard error of the best member and the best blend.
         snapshot: the running driver's last snapshot.
+        rig: this machine, and how a running search has cut it into slots.
+        other_drivers: further processes that search here, on one study in a database.
     """
 
     folder: str
@@ -46,6 +49,8 @@ class Status:
     best: dict[str, tuple[str, float, float]]
     submission: str | None
     snapshot: dict[str, Any] | None
+    rig: str
+    other_drivers: list[int]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -59,7 +64,8 @@ def status(root: Path) -> Status:
         InputError: no competition, or no folds yet.
     """
     problem = open_problem(root)
-    folder = problem.folder
+    seats = driven_seats(problem.folder)
+    folder = seats[0][0] if seats else problem.folder
     members = MemberStore(folder).all(contract=problem.contract)
     complete = [member for member in members if member.state == "complete"]
     owner = driver_of(folder)
@@ -82,6 +88,8 @@ def status(root: Path) -> Status:
         best,
         str(current) if current.exists() else None,
         beat.snapshot.to_json() if beat is not None and owner is not None else None,
+        (beat.snapshot.rig if beat is not None and owner is not None else "") or detect_rig().describe(),
+        [driver for _, driver in seats[1:]],
     )
 
 

@@ -125,7 +125,7 @@ class Driver:
         self._history: dict[str, list[Member]] = defaultdict(list)
         self._n_ended_before = 0
         self._failures: dict[str, int] = defaultdict(int)
-        self._closed: set[str] = set()
+        self._closed: dict[str, bool] = {}  # whether its trials fail; else it has nothing new to try
         self._began = time.time()
         self._shown_at = self._beat_at = self._adopt_at = 0.0
         self._stop = False
@@ -178,7 +178,7 @@ class Driver:
 
     def _work(self) -> None:
         while True:
-            self._fill_slots()
+            is_full = self._fill_slots()
             if not self._running and not (self._executor.is_warming and self._has_work() and not self._stop):
                 known = set(self._active)
                 self._await_others()
@@ -186,7 +186,7 @@ class Driver:
                     return
                 continue
             self._show("stopping" if self._stop else "searching")
-            self._collect()
+            self._collect(TICK_SECONDS if is_full else 0.0)
             self._end_overdue()
             if self._book.leases.is_shared:
                 self._keep_leases()
@@ -298,7 +298,7 @@ class Driver:
         while not self._stop and self._placement.has_free_slot and self._clock.left() > 0:
             placed = self._next_job()
             if placed is None:
-                return True
+                break
             job, slot = placed
             self._running[job.key] = RunningJob(job, slot, time.time())
             self._executor.submit(job, slot.number)
@@ -461,9 +461,9 @@ class Driver:
 
     # --- taking results ----------------------------------------------------------------------------------------
 
-    def _collect(self) -> None:
+    def _collect(self, timeout_seconds: float) -> None:
         try:
-            results = self._executor.wait(TICK_SECONDS)
+            results = self._executor.wait(timeout_seconds)
         except InfrastructureError as error:
             self._restart(error)
             return
@@ -537,7 +537,8 @@ class Driver:
         self._failures[trial.family] += 1
         self._say(f"{trial.member} failed ({fault.reason}): {fault.message}")
         if self._failures[trial.family] >= MAX_FAILURES_IN_A_ROW:
-            self._close(trial.family, f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with {fault.message}")
+            reason = f"{MAX_FAILURES_IN_A_ROW} trials failed in a row, the last with {fault.message}"
+            self._close(trial.family, reason, is_broken=True)
 
     def _describe(self, trial: ActiveTrial) -> None:
         """Note and picture for the dashboard; a trial that was told can no longer be changed."""
@@ -557,8 +558,8 @@ class Driver:
         error = {"reason": fault.reason, "message": fault.message, "tail": fault.tail}
         self._members.write(replace(self._members.get(member), state="failed", error=error))
 
-    def _close(self, family: str, reason: str) -> None:
-        self._closed.add(family)
+    def _close(self, family: str, reason: str, *, is_broken: bool = False) -> None:
+        self._closed[family] = is_broken
         self._say(f"{family} is left out from here on: {reason}")
 
     def _end_overdue(self) -> None:
@@ -617,7 +618,7 @@ class Driver:
             self._book.studies,
             self._history,
             list(self._running.values()),
-            tuple(sorted(self._closed)),
+            tuple(sorted(family for family, is_broken in self._closed.items() if is_broken)),
             tuple(self._messages),
             self._options.rig,
         )

@@ -114,24 +114,31 @@ class Placement:
         Args:
             is_new: the fold would be the first of its trial, which keeps off GPUs that others wait for.
         """
+        on_gpu = need.gpu_share > 0 and self._has_gpus()
         found: Iterable[Slot] = (
             slot
             for slot in self._executor.slots
             if slot.number not in self._busy
             and (slot.sees_folder or not is_finish)
-            and (is_finish or (slot.gpu is not None) == (need.gpu_share > 0))
+            and (is_finish or (slot.gpu is not None) == on_gpu)
             and not (is_new and slot.gpu is not None and _device(slot) in self._kept_free.values())
             and self._executor.may_take(slot, member)
             and self._has_core(slot.node)
         )
-        if need.gpu_share > 0 and not is_finish:
+        if on_gpu and not is_finish:
             shared = [slot for slot in found if self._has_share(slot, family, need)]
             found = sorted(shared, key=lambda slot: (self._load(_device(slot)), self._placed[_device(slot)]))
+        is_short = False
         for slot in found:
             if self._has_memory(slot, family, need):
                 return slot
-            self._waited_for = family
+            is_short = True
+        self._waited_for = family if is_short else self._waited_for
         return None
+
+    def _has_gpus(self) -> bool:
+        """Whether there are GPUs or some may be about to come; a node that left may have had the only ones."""
+        return self._executor.is_warming or any(slot.gpu is not None for slot in self._executor.slots)
 
     def _has_memory(self, slot: Slot, family: str, need: Need) -> bool:
         ram = self._ram_book(slot)

@@ -132,9 +132,9 @@ class ActiveTrial:
 
         Another fold that began with less before may fail for the same cause: that asks for nothing new.
         """
-        if self.need.gpu_share < 1:
+        if 0 < self.need.gpu_share < 1:
             self.need = replace(self.need, gpu_share=1.0)
-        elif self.shares[job.fold] == 1 and job.batch_divisor == self.batch_divisor:
+        elif self.shares[job.fold] == self.need.gpu_share and job.batch_divisor == self.batch_divisor:
             self.batch_divisor *= SMALLER_BATCH
 
     def report(self) -> None:

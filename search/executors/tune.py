@@ -280,6 +280,7 @@ class TuneExecutor(Executor):
                     if seat.busy is not None:
                         self._shoot(seat.busy)
                 loop.join(SHUTDOWN_SECONDS)
+            loop.abandon()
         ray_cluster.stop()
         if loop is not None:
             loop.leave()

@@ -1,5 +1,6 @@
 """Ray Tune's side of the Tune executor: its loop in a thread, a searcher and a scheduler that do as the driver says."""
 
+import ctypes
 import logging
 import os
 import shutil
@@ -157,12 +158,17 @@ class TuneLoop:
         """Wait for the end of the loop, which comes after the desk was closed."""
         self._thread.join(timeout_seconds)
 
-    def leave(self) -> None:
-        """Put back what :meth:`start` changed in this process; after Ray is gone.
+    def abandon(self) -> None:
+        """Let the loop end where it is; before its Ray is shut down.
 
-        The loop of a Ray that broke may hang for a minute yet, asking a daemon that is dead.
+        It may hang in a call to a daemon that is dead. Once that returns, Tune would ask on, and so start a Ray of its
+        own or disturb the next one: the interpreter raises this before anything else runs in the thread.
         """
-        self.join(1.0)
+        if self._thread.ident is not None and self.is_running:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(SystemExit))
+
+    def leave(self) -> None:
+        """Put back what :meth:`start` changed in this process."""
         self._quiet.__exit__(None, None, None)
 
     def _run(self) -> None:

@@ -135,8 +135,12 @@ def test_an_exhausted_family_is_no_failure(make: Callable[..., Problem]) -> None
     messages = ("knn is left out from here on: its search space has nothing new to try",)
     with Hooks(problem) as hooks:
         hooks.snapshot(snapshot(messages=messages))
-        hooks.snapshot(snapshot(messages=(*messages, "mlp is left out from here on: 3 trials failed in a row")))
-        hooks.snapshot(snapshot(messages=(*messages, "mlp is left out from here on: 3 trials failed in a row")))
+        hooks.snapshot(
+            snapshot(messages=(*messages, "mlp is left out from here on: 3 trials failed in a row"), closed=("mlp",))
+        )
+        hooks.snapshot(
+            snapshot(messages=(*messages, "mlp is left out from here on: 3 trials failed in a row"), closed=("mlp",))
+        )
     assert [record["message"] for record in told(problem)] == ["mlp is left out from here on: 3 trials failed in a row"]
 
 

@@ -123,7 +123,7 @@ def test_an_unknown_section(path: Path) -> None:
         ('scheme = "time"', 'scheme = "random"', r"split\.scheme = 'random': Input should be 'stratified', 'plain'"),
         ('task = "binary"', 'task = "ranking"', r"problem\.task = 'ranking': Input should be 'binary'"),
         ('executor = "inline"', 'executor = "cloud"', r"search\.executor = 'cloud'"),
-        ("workers = 2", "workers = -1", r"search\.workers = -1"),
+        ("workers = 2", "workers = -1", r"rig\.workers = -1"),
         ("model_seed = 3", "model_seed = -3", r"search\.model_seed = -3: Input should be greater than or equal to 0"),
         (
             'keep_models = "top:30+blend"',

@@ -33,7 +33,7 @@ Until = Callable[..., None]
 MIB = 1 << 20
 
 # More that a fold of the toy family can do; each says which process it is first.
-MORE = '''
+MORE = """
     def note(self):
         with open(HERE / f"{Path(__file__).stem}.pids", "a") as file:
             file.write(f"{os.getpid()}\\n")
@@ -65,7 +65,7 @@ MORE = '''
 
     def gpu(self):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-'''
+"""
 
 
 class _Kept:
@@ -138,9 +138,7 @@ class Lab:
 
 
 @pytest.fixture(scope="module", params=["local", "ray"])
-def lab(
-    request: pytest.FixtureRequest, new_problem: Callable[[], Problem], write_family: WriteFamily
-) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, new_problem: Callable[[], Problem], write_family: WriteFamily) -> Iterator[Lab]:
     """Two workers that may use 1.5 GiB together."""
     problem = new_problem()
     kind: Any = _KeptLocal if request.param == "local" else _KeptRay
@@ -262,9 +260,7 @@ def test_all_slots_are_whole_again(lab: Lab) -> None:
     assert {member.state for member in members(lab.problem)} == {"failed", "complete"}
 
 
-def test_ray_is_started_again_when_its_daemons_die(
-    problem: Problem, write_family: WriteFamily, fits: Fits
-) -> None:
+def test_ray_is_started_again_when_its_daemons_die(problem: Problem, write_family: WriteFamily, fits: Fits) -> None:
     """First the control store, then the raylet, each in the middle of a fold: nothing is lost, nothing is doubled."""
     family = write_family(problem, "wait 1", "fit")
     waits, go = problem.folder.code / "waits", problem.folder.code / "go"
@@ -358,9 +354,7 @@ def test_a_full_disk_under_a_record(problem: Problem, monkeypatch: pytest.Monkey
     assert len(fits(problem)) == len(set(fits(problem))) == 6
 
 
-def test_other_errors_of_files_are_not_taken_for_a_full_disk(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_errors_of_files_are_not_taken_for_a_full_disk(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(self: MemberStore, member: Member) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 

@@ -196,6 +196,17 @@ class TestGpus:
         assert with_gpu.placement.need("xgboost", wish) == Need(1.0, 5, 7)
         assert without.placement.need("mlp", wish) == Need(0.0, 5)
 
+    def test_when_the_only_gpus_leave_the_cpu_takes_over(self) -> None:
+        desk = Desk(Layout(1), Layout(0, ("0",)))
+        executor = desk.placement._executor
+        assert isinstance(executor, OnPaper)
+        first = desk.begin("net", WHOLE)
+        assert first is not None and first.device == "cuda"
+        assert desk.begin("net", WHOLE) is None
+        executor.slots.pop()
+        again = desk.begin("net", WHOLE)
+        assert again is not None and (again.device, again.slot) == ("cpu", "cpu1")
+
     def test_how_many_fit_side_by_side(self) -> None:
         placement = Desk(Layout(3, ("0", "1"), per_gpu=4), Layout(2)).placement
         sides = [placement.n_slots(need) for need in (CPU, Need(0.25), Need(1 / 3), HALF, WHOLE)]
@@ -254,7 +265,9 @@ class TestMemory:
         assert notice is not None and notice.startswith("folds of big wait for memory although a worker is free")
         assert desk.placement.take_notice() is None
         desk.end(first, peak_bytes=300, held_bytes=100)
-        second, third = (desk.begin("big", Need(ram_bytes=600)) for _ in range(2))  # now it is known that 360 are enough
+        second, third = (
+            desk.begin("big", Need(ram_bytes=600)) for _ in range(2)
+        )  # now it is known that 360 are enough
         assert second is not None and third is not None
         assert (second.ram_limit_bytes or 0) + (third.ram_limit_bytes or 0) <= 1000
         assert desk.begin("big", Need(ram_bytes=600)) is None

@@ -122,9 +122,7 @@ class Rig:
         layout: Layout = self.executor.layout
         return layout
 
-    def family(
-        self, name: str, share: float, n_points: int, wave: int = 1, *, other: str = "", fail: str = ""
-    ) -> str:
+    def family(self, name: str, share: float, n_points: int, wave: int = 1, *, other: str = "", fail: str = "") -> str:
         """Writes a family of the user's own."""
         code = self.problem.folder.code
         code.mkdir(exist_ok=True)
@@ -216,7 +214,9 @@ def test_devices_get_equal_work_beside_the_cpu(rig: Rig, share: float) -> None:
     rig.search(on_gpu, on_cpu)
     assert {member.state for member in rig.members(on_gpu, on_cpu)} == {"complete"}
     devices = by_device(rig.folds(on_gpu))
-    assert {device: len(folds) for device, folds in devices.items()} == dict.fromkeys(rig.layout.gpus, 3 * wave // n_gpus)
+    assert {device: len(folds) for device, folds in devices.items()} == dict.fromkeys(
+        rig.layout.gpus, 3 * wave // n_gpus
+    )
     for device, folds in devices.items():
         assert most_at_once(folds) == 1.0  # as many at once as the shares allow, never more
         assert {fold["visible"] for fold in folds} == {device}
