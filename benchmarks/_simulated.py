@@ -22,12 +22,17 @@ from foldsmith.search.jobs import Job, JobResult, Workbench, finish_member
 from foldsmith.search.slots import Layout, Slot
 
 
+FILL_SECONDS = 60.0
+
+
 class EnoughError(Exception):
     """The window that is measured has passed; raised through the driver, which shuts its executor down."""
 
 
 class BusyBook:
     """When which slot was busy, and when all of them were for the first time.
+
+    A driver that is too slow never fills them: after ``FILL_SECONDS`` the window begins all the same.
 
     Args:
         low, high: seconds that a job sleeps, drawn from between them.
@@ -57,6 +62,8 @@ class BusyBook:
 
     def check_time(self) -> None:
         """Raises: EnoughError: the window is over."""
+        if self._full_at is None and time.monotonic() > self._began + FILL_SECONDS:
+            self._full_at = time.monotonic()
         if self._full_at is not None and time.monotonic() > self._window()[1]:
             raise EnoughError
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tomlkit
 from sklearn.datasets import load_breast_cancer
 
 from foldsmith.cli.main import COMMANDS
+from foldsmith.problem.config import Config
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -72,6 +74,21 @@ def test_steps_do_what_run_does(place: Path) -> None:
     made = Path(out.strip().splitlines()[-1])
     assert re.fullmatch(r"0001_first_cv0\.\d{5}\.csv", made.name)
     assert set(pd.read_csv(place / "titanic" / made)["Survived"]) <= {0, 1}
+
+
+def test_rig_block_runs(place: Path) -> None:
+    (block,) = (block for block in blocks("bash") if "--ram-limit" in block)
+    out = run_shell(f"foldsmith init . --train train.csv --test test.csv --target Survived\n{block}", place)
+    assert "xgb-0001" in out and "mlp-0001" in out and "lgb-0001" in out
+
+
+def test_toml_blocks_are_sections_of_the_config() -> None:
+    sections = {name: section for block in blocks("toml") for name, section in tomlkit.parse(block).unwrap().items()}
+    assert set(sections) == {"rig", "hooks", "store"}
+    for name, section in sections.items():
+        kind = Config.model_fields[name].annotation
+        assert kind is not None
+        kind.model_validate(section)
 
 
 def test_python_block_runs(place: Path) -> None:

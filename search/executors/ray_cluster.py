@@ -35,6 +35,7 @@ def start_here(layout: Layout) -> None:
     """Start a Ray of this machine that offers what ``layout`` says, and ends with this process."""
     with _prepared({"CUDA_VISIBLE_DEVICES": ",".join(layout.gpus)} if layout.gpus else {}):
         ray_module().init(
+            "local",  # without a word it would join whatever Ray was started on this machine before
             num_cpus=layout.n_slots,
             num_gpus=len(layout.gpus),
             include_dashboard=False,

@@ -14,7 +14,7 @@ from foldsmith.search.executors import ray_cluster
 from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
 from foldsmith.search.executors.ray_cluster import ray_module
 from foldsmith.search.executors.tune_desk import Event, Run
-from foldsmith.search.executors.tune_nodes import TuneNodes
+from foldsmith.search.executors.tune_nodes import TuneNodes, has_lost_control
 from foldsmith.search.executors.worker import cause_of_death
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.slots import HOME, Layout, Slot
@@ -270,12 +270,15 @@ class TuneExecutor(Executor):
         return True
 
     def shutdown(self) -> None:
-        """Kill the processes with jobs, end Tune's experiment, and leave Ray."""
+        """Kill the processes with jobs, end Tune's experiment, and leave Ray.
+
+        When only the node died, Tune can still end by itself. It must: a thread that asks a control store which is
+        gone has this process ended by Ray after a minute.
+        """
         loop, self._loop = self._loop, None
-        is_broken = self._address is None and ray_cluster.is_broken()
         if loop is not None:
             loop.desk.close()
-            if not is_broken:
+            if not has_lost_control():
                 for seat in self._seats.values():
                     if seat.busy is not None:
                         self._shoot(seat.busy)

@@ -1,5 +1,6 @@
 """Where the driver's thread and that of Tune's loop meet: runs to take up, jobs to do, and what became of them."""
 
+import pickle
 import queue
 import threading
 from collections import deque
@@ -77,7 +78,7 @@ class Desk:
         with self.changed:
             run.job, run.is_busy = job, True
             if run.trial_id is not None:
-                self.mailbox.post.remote(run.trial_id, job)
+                self.mailbox.post.remote(run.trial_id, pickle.dumps(job))
 
     def end(self, run: Run, state: str) -> None:
         """No more jobs for a run; its Tune trial ends as soon as it asks for one."""
@@ -109,7 +110,7 @@ class Desk:
             run = self.waiting.popleft()
             run.trial_id = trial_id
             self.living[trial_id] = run
-            self.mailbox.post.remote(trial_id, run.job)
+            self.mailbox.post.remote(trial_id, pickle.dumps(run.job))
             return run
 
     def drop(self, trial_id: str) -> Run | None:

@@ -20,10 +20,13 @@ from ray.tune.search import Searcher
 from foldsmith.problem.folder import Folder
 from foldsmith.search.executors.ray_cluster import NAMESPACE
 from foldsmith.search.executors.tune_desk import Desk, Event
-from foldsmith.search.executors.tune_worker import OUTCOME, FoldTrial, Mailbox
+from foldsmith.search.executors.tune_mailbox import Mailbox
+from foldsmith.search.executors.tune_worker import OUTCOME, FoldTrial
 
 EXPERIMENT = "search"
 _NOWHERE = logging.NullHandler()
+
+logger = logging.getLogger(__name__)
 LOGGERS = ("ray.tune", "ray.air", "ray.train")
 ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the old output is silent when it is told to be
@@ -176,6 +179,8 @@ class TuneLoop:
             self._make_tuner().fit()
         except Exception as error:  # told to the driver, which starts everything again
             self.error = error
+        except SystemExit:
+            logger.info("the loop was abandoned")
         finally:
             self.desk.events.put(Event())
 

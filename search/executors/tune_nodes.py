@@ -116,6 +116,14 @@ def resources(slot: Slot, layout: Layout, number: int, address: str) -> dict[str
     return asked
 
 
+def has_lost_control() -> bool:
+    """Whether the control store of the Ray that this process started is dead."""
+    from ray._private import worker
+
+    node = worker._global_node
+    return node is not None and any(kind == "gcs_server" for kind, _ in node.dead_processes())
+
+
 def _is_yes(answer: Any) -> bool:
     try:
         return bool(ray_module().get(answer))

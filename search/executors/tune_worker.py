@@ -1,8 +1,7 @@
-"""What runs in Ray's processes for the Tune executor: the mailbox of jobs, and a Tune trial that works them off."""
+"""A Tune trial, in the process of its slot: one member, whose jobs it works off step by step."""
 
-import asyncio
 import os
-from collections import defaultdict
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,6 @@ from foldsmith.search.jobs import Job, JobResult, Workbench
 OUTCOME = "outcome"
 # A row of Tune's tables; its csv files keep the columns of a trial's first row.
 FRESH_ROW: dict[str, Any] = {"fold": -1, "score": float("nan"), "n_fitted": 0, "seconds": 0.0, "state": "running"}
-
-
-class Mailbox:
-    """An actor that hands each Tune trial its next job, or how it ends, when the driver has decided."""
-
-    def __init__(self) -> None:
-        self._boxes: defaultdict[str, asyncio.Queue[Job | str]] = defaultdict(asyncio.Queue)
-
-    async def post(self, trial_id: str, job: Job) -> None:
-        """The trial's next job."""
-        self._boxes[trial_id].put_nowait(job)
-
-    async def end(self, trial_id: str, state: str) -> None:
-        """The trial gets no more jobs, not even one that it has not taken yet."""
-        box = self._boxes[trial_id]
-        while not box.empty():
-            box.get_nowait()
-        box.put_nowait(state)
-
-    async def drop(self, trial_id: str) -> None:
-        """The trial is gone: nobody will ask for its letters."""
-        self._boxes.pop(trial_id, None)
-
-    async def take(self, trial_id: str) -> Job | str:
-        """A trial's next letter, as soon as there is one."""
-        letter = await self._boxes[trial_id].get()
-        if isinstance(letter, str):
-            del self._boxes[trial_id]
-        return letter
 
 
 class FoldTrial(Trainable):
@@ -77,10 +47,11 @@ class FoldTrial(Trainable):
 
     def step(self) -> dict[str, Any]:
         """Wait for the next letter; do the job, or say how the member ended."""
-        letter: Job | str = ray_module().get(self._mailbox.take.remote(self.trial_id))
+        letter: bytes | str = ray_module().get(self._mailbox.take.remote(self.trial_id))
         if isinstance(letter, str):
             return {**self._row, "fold": -1, "seconds": 0.0, "state": letter}
-        result = self._bench.run(letter)
+        job: Job = pickle.loads(letter)
+        result = self._bench.run(job)
         self._row = next_row(self._row, result)
         return {**self._row, OUTCOME: result}
 

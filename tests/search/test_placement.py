@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from foldsmith.search.executors.base import Capabilities, Executor
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.placement import MAX_THREADS, Need, Placement
 from foldsmith.search.slots import HOME, Layout, Slot
+from foldsmith.search.studies import Ask
+from foldsmith.search.trials import ActiveTrial
 from foldsmith.spaces.family import Resources
 
 
@@ -87,6 +91,32 @@ class Desk:
         number, (_, slot, _) = next(item for item in self.running.items() if item[1][0] is job)
         del self.running[number]
         self.placement.vacate(slot, replace(JobResult(job, 1.0), **facts))  # type: ignore[arg-type]
+
+
+def test_a_gpu_too_small_is_given_to_the_fold_alone_and_then_a_quarter_of_the_batch() -> None:
+    """A fold that had begun beside another and fails for the same cause asks for nothing new."""
+    study: Any = SimpleNamespace(family="net")
+    asked: Any = SimpleNamespace(number=0)
+    trial = ActiveTrial(study, Ask(asked, {}), "net-0001", 0, [0, 1], need=Need(0.5))
+    full = Fault("gpu_oom", "CUDA out of memory")
+    first, second = trial.next_job(None), trial.next_job(None)
+    assert trial.take(JobResult(first, 1.0, fault=full)) and trial.take(JobResult(second, 1.0, fault=full))
+    assert (trial.need.gpu_share, trial.batch_divisor) == (1.0, 1)
+    assert trial.take(JobResult(trial.next_job(None), 1.0, fault=full))
+    assert (trial.need.gpu_share, trial.batch_divisor) == (1.0, 4)
+    last = trial.next_job(None)
+    assert last.batch_divisor == 4
+    assert not trial.take(JobResult(last, 1.0, fault=full))
+
+
+@pytest.mark.parametrize("n_kills", [1, 5])
+def test_a_fold_that_was_given_back_keeps_its_second_try(n_kills: int) -> None:
+    study: Any = SimpleNamespace(family="net")
+    asked: Any = SimpleNamespace(number=0)
+    trial = ActiveTrial(study, Ask(asked, {}), "net-0001", 0, [0])
+    for reason in ["killed"] * n_kills + ["crashed"]:
+        assert trial.take(JobResult(trial.next_job(None), 1.0, fault=Fault(reason, "for a test")))
+    assert not trial.take(JobResult(trial.next_job(None), 1.0, fault=Fault("crashed", "again")))
 
 
 HALF, WHOLE, CPU = Need(0.5), Need(1.0), Need()

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -250,7 +251,7 @@ class Post:
 
     def remote(self, *words: Any) -> None:
         """Note the call."""
-        self.said.append((self.name, *words))
+        self.said.append((self.name, *(pickle.loads(word) if isinstance(word, bytes) else word for word in words)))
 
 
 class FakeLoop:
