@@ -21,7 +21,6 @@ from foldsmith.search.executors.ray import RayExecutor, _Worker
 from foldsmith.search.jobs import Job, JobResult, Workbench, finish_member
 from foldsmith.search.slots import Layout, Slot
 
-
 FILL_SECONDS = 60.0
 
 

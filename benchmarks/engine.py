@@ -8,6 +8,7 @@ store, unless a part says otherwise; CPU is that of the whole process tree, once
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,13 +197,12 @@ def tune(folder: Path, quick: bool) -> Records:
     ray_package.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
-    space = {f"x{number}": optuna.distributions.FloatDistribution(-1, 1) for number in range(N_PARAMS)}
     tuner = ray_tune.Tuner(
         _tune_trainable(),
         tune_config=ray_tune.TuneConfig(
             metric="score",
             mode="max",
-            search_alg=OptunaSearch(lambda trial: _suggest(trial, space), metric="score", mode="max", storage=storage),
+            search_alg=OptunaSearch(_suggest, metric="score", mode="max", storage=storage),
             num_samples=n_trials,
             max_concurrent_trials=2,
             reuse_actors=True,
@@ -216,9 +216,10 @@ def tune(folder: Path, quick: bool) -> Records:
     return [record("tune_cpu_ms_per_trial", 1000 * (last - first) / n, wall_ms=1000 * (ended - began) / n, workers=2)]
 
 
-def _suggest(trial: Any, space: dict[str, Any]) -> None:
-    for name, distribution in space.items():
-        trial.suggest_float(name, distribution.low, distribution.high)
+def _suggest(trial: Any) -> None:
+    """Tune pickles it, so that it cannot be a lambda."""
+    for number in range(N_PARAMS):
+        trial.suggest_float(f"x{number}", -1, 1)
 
 
 def _tune_trainable() -> Any:
@@ -353,17 +354,15 @@ def _add_trials(root: Path, n: int, n_rows: int, n_test: int) -> None:
 
     import numpy as np
     import optuna
+    from _simulated import SimulatedExecutor
     from optuna.distributions import FloatDistribution
     from optuna.trial import TrialState, create_trial
 
     from foldsmith.problem.contract import open_problem
-    from foldsmith.problem.scoring import Scores
-    from foldsmith.results.members import Member, MemberStore
+    from foldsmith.results.members import MemberStore
     from foldsmith.search.driver import Driver, SearchOptions
     from foldsmith.search.journal import open_journal
     from foldsmith.search.pace import Clock
-
-    from _simulated import SimulatedExecutor
 
     os.fsync = lambda descriptor: None
     problem = open_problem(root)
@@ -447,10 +446,8 @@ def watch_busy(root: Path, executor: Any) -> None:
     from foldsmith.search.driver import Driver, SearchOptions
     from foldsmith.search.pace import Clock
 
-    try:
+    with contextlib.suppress(EnoughError):
         Driver(open_problem(root), SearchOptions((_noop.FAMILY,)), executor, Clock()).run()
-    except EnoughError:
-        pass
 
 
 def _busy_record(name: str, book: Any) -> dict[str, Any]:

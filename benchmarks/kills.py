@@ -1,13 +1,15 @@
-"""Kills a search at random moments, resumes it, and checks that nothing was lost, doubled or computed twice.
+"""Kills a search at random moments, resumes it, and checks that nothing was lost or doubled.
 
-python benchmarks/kills.py --kills 20 --trials 40
+    python benchmarks/kills.py --kills 20 --trials 40
+    python benchmarks/kills.py --executor ray --kills 50 --trials 200 --kinds driver,actor,raylet,everything
+
+What may be computed again are the folds that ran at a kill, and nothing else: the families note each fold that begins.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,46 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-FAMILIES = ("lightgbm", "linear", "knn")
+FAMILIES = ("noted:LightGBM", "noted:Linear", "noted:KNN")
+KINDS = ("driver", "actor", "raylet", "everything")
+GONE_SECONDS = 60.0  # until the workers of what was killed must be gone
+
+# The usual families; each fold that begins is a line of JSON: process, family, parameters, fold.
+CODE = """
+import json
+import os
+import time
+from pathlib import Path
+
+from foldsmith.spaces import knn, lightgbm, linear
+
+STARTS = Path(__file__).resolve().parents[1] / ".foldsmith" / "starts.log"
+
+
+class Noted:
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.name = f"noted:{cls.__name__}"
+
+    def fit_fold(self, task):
+        line = json.dumps([os.getpid(), self.name, dict(task.params), int(task.fold_key.rsplit("-", 1)[1])])
+        with open(STARTS, "a") as file:
+            file.write(line + "\\n")
+        time.sleep(0.2)
+        return super().fit_fold(task)
+
+
+class LightGBM(Noted, lightgbm.LightGBM):
+    pass
+
+
+class Linear(Noted, linear.Linear):
+    pass
+
+
+class KNN(Noted, knn.KNN):
+    pass
+"""
 
 
 def main() -> None:
@@ -27,12 +68,17 @@ def main() -> None:
     parser.add_argument("--executor", default="local", choices=["local", "ray", "inline"])
     parser.add_argument("--seed", type=int, default=0, help="of the kill times")
     parser.add_argument("--longest", type=float, default=6.0, help="seconds until a kill, at most")
-    parser.add_argument("--driver-only", action="store_true", help="kill the driver, not its whole process group")
+    parser.add_argument("--kinds", default="driver,everything", help=f"some of {','.join(KINDS)}")
     parser.add_argument("--quick", action="store_true", help="3 kills, 9 trials")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.quick:
         options.kills, options.trials = 3, 9
+    options.kinds = options.kinds.split(",")
+    if unknown := set(options.kinds) - set(KINDS):
+        parser.error(f"unknown kinds {sorted(unknown)}; known are {', '.join(KINDS)}")
+    if "raylet" in options.kinds and options.executor != "ray":
+        parser.error("only --executor ray has a raylet")
     with tempfile.TemporaryDirectory() as folder:
         record = torture(Path(folder) / "study", options)
     if options.json:
@@ -48,20 +94,105 @@ def torture(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     _set_up(root)
     moments = random.Random(options.seed)
     began = time.perf_counter()
-    first = [*FAMILIES, "--trials", str(options.trials), "--executor", options.executor, "--workers", "2"]
-    n_killed = 0
-    for number in range(options.kills):
-        command = ["search", *first] if number == 0 or not (root / ".foldsmith/launch.json").exists() else ["resume"]
-        n_killed += _run_and_kill(root, command, moments.uniform(0.3, options.longest), options.driver_only)
-    last = _start(root, ["resume"] if (root / ".foldsmith/launch.json").exists() else ["search", *first])
-    if last.wait() != 0:
-        raise SystemExit("the last resume failed")
-    return {
+    first = ["search", *FAMILIES, "--trials", str(options.trials), "--executor", options.executor, "--workers", "2"]
+    killed: Counter[str] = Counter()
+    in_flight = 0
+    process = None
+    kinds = [options.kinds[number % len(options.kinds)] for number in range(options.kills)]
+    moments.shuffle(kinds)
+    for kind in kinds:
+        if process is None or process.poll() is not None:
+            process = _start(root, ["resume"] if (root / ".foldsmith/launch.json").exists() else first)
+        if not _wait_for_moment(root, process, kind, moments, options.longest):
+            break  # it has finished already
+        in_flight += _kill(root, process, kind)
+        killed[kind] += 1
+    if process is None or process.poll() is not None:
+        process = _start(root, ["resume"] if (root / ".foldsmith/launch.json").exists() else first)
+    if process.wait() != 0:
+        raise SystemExit(f"the last resume failed:\n{(root / 'driver.log').read_text()[-3000:]}")
+    record = {
         "name": f"kills, {options.executor}",
-        "kills": n_killed,
+        "kills": killed.total(),
+        **{f"kills_of_{kind}": n for kind, n in sorted(killed.items())},
         "seconds": round(time.perf_counter() - began, 1),
         **audit(root, options.trials),
+        "folds_in_flight": in_flight,
     }
+    starts = _starts(root)
+    record["folds_recomputed"] = len(starts) - len({_what(start) for start in starts})
+    if record["folds_recomputed"] != in_flight:
+        record["faults"].append(f"{record['folds_recomputed']} folds begun again, but {in_flight} ran at the kills")
+    return record
+
+
+def _wait_for_moment(
+    root: Path, process: "subprocess.Popen[bytes]", kind: str, moments: random.Random, longest: float
+) -> bool:
+    """Wait for a random moment; False when the search ended before.
+
+    Most kills come while folds run; some of a driver come at any time from its first second on.
+    """
+    n_before, until = len(_starts(root)), time.monotonic() + 120
+    if kind in ("actor", "raylet") or moments.random() < 0.75:
+        while len(_starts(root)) == n_before and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+    try:
+        process.wait(moments.uniform(0.3, longest))
+    except subprocess.TimeoutExpired:
+        return True
+    return process.returncode != 0
+
+
+def _kill(root: Path, process: "subprocess.Popen[bytes]", kind: str) -> int:
+    """Kill what ``kind`` says; returns how many folds ran in it, and so were lost."""
+    import psutil
+
+    try:
+        tree = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return 0
+    last = {start[0]: start for start in _starts(root)}
+    workers = [child for child in tree if child.pid in last]
+    if kind == "actor":
+        workers = workers[-1:]
+        victims = workers
+    elif kind == "raylet":
+        victims = [child for child in tree if child.name() == "raylet"]
+    else:
+        victims = [psutil.Process(process.pid), *(tree if kind == "everything" else [])]
+    for victim in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+    if kind in ("driver", "everything"):
+        process.wait()
+    _, left = psutil.wait_procs(workers, GONE_SECONDS)
+    if left:
+        raise SystemExit(f"workers {[worker.pid for worker in left]} outlived their {kind} by {GONE_SECONDS:.0f} s")
+    last = {start[0]: start for start in _starts(root)}
+    return sum(not _is_fitted(root, last[worker.pid]) for worker in workers)
+
+
+def _starts(root: Path) -> list[list[Any]]:
+    """Folds that began: process, family, parameters, fold. A kill may tear a line, which is then no start."""
+    path = root / ".foldsmith" / "starts.log"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("]")]
+
+
+def _what(start: list[Any]) -> str:
+    """The fold, whichever process began it."""
+    return json.dumps(start[1:], sort_keys=True)
+
+
+def _is_fitted(root: Path, start: list[Any]) -> bool:
+    from foldsmith.problem.folder import Folder
+    from foldsmith.results.members import MemberStore
+
+    _, family, params, fold = start
+    members = MemberStore(Folder(root))
+    found = [member for member in members.all() if (member.family, member.params) == (family, params)]
+    return any(members.fold(member.id, 0, fold).state() != "missing" for member in found)
 
 
 def _set_up(root: Path) -> None:
@@ -71,6 +202,8 @@ def _set_up(root: Path) -> None:
     files = make_demo(root / "data", "wine")
     request = SetupRequest(files.train, files.test, files.target, sample=files.sample, metric=files.metric, n_folds=4)
     init(root, request)
+    (root / "code").mkdir(exist_ok=True)
+    (root / "code" / "noted.py").write_text(CODE)
 
 
 def _start(root: Path, command: list[str]) -> "subprocess.Popen[bytes]":
@@ -81,17 +214,6 @@ def _start(root: Path, command: list[str]) -> "subprocess.Popen[bytes]":
             stderr=log,
             start_new_session=True,
         )
-
-
-def _run_and_kill(root: Path, command: list[str], after: float, driver_only: bool) -> int:
-    process = _start(root, command)
-    try:
-        process.wait(after)
-        return 0  # it had finished already
-    except subprocess.TimeoutExpired:
-        (os.kill if driver_only else os.killpg)(process.pid, signal.SIGKILL)
-        process.wait()
-        return 1
 
 
 def audit(root: Path, n_trials: int) -> dict[str, Any]:

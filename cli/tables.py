@@ -27,6 +27,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 MAX_NAMES = 3
 MAX_WEIGHTS = 4
 MAX_ERROR = 300
+LOG_LINES = 2
 
 # Columns of ``top`` that a narrow terminal goes without, the first to go first.
 DISPENSABLE = ("seconds", "stop", "pooled", "folds")
@@ -192,11 +193,21 @@ def print_top(problem: "Problem", *, n: int, failed: bool = False) -> None:
 
 
 def _failed_table(rows: Sequence["TopRow"]) -> Table:
-    table = _plain_table("member", "family")
-    table.add_column("error", overflow="fold")
+    table = _plain_table("member", "family", "reason")
+    table.add_column("error, and the end of its log", overflow="fold")
     for row in rows:
-        table.add_row(row.member, row.family, Text(textwrap.shorten(row.error, MAX_ERROR, placeholder=" …")))
+        error = Text(textwrap.shorten(row.error, MAX_ERROR, placeholder=" …"))
+        for line in _telling_lines(row.tail, row.error):
+            error.append(f"\n{textwrap.shorten(line, MAX_ERROR, placeholder=' …')}", style="dim")
+        table.add_row(row.member, row.family, row.reason, error)
     return table
+
+
+def _telling_lines(tail: str, error: str) -> list[str]:
+    """Where it happened: the last frame of a traceback (its very end is the error once more), the first of a crash."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip() and error not in line]
+    crash = next((place for place, line in enumerate(lines) if "most recent call first" in line), None)
+    return lines[-LOG_LINES:] if crash is None else lines[crash + 1 :][:LOG_LINES]
 
 
 def _top_table(rows: Sequence["TopRow"], metric: str, out: Console) -> Table:

@@ -15,6 +15,7 @@ class TopRow:
     Args:
         value, sem: cross-validated score (nested for a blend) and its standard error over folds.
         marks: ``n`` nested score.
+        reason: class of a failure, such as ``oom``; ``error`` says it in words; ``tail`` is the end of its log.
     """
 
     member: str
@@ -27,7 +28,9 @@ class TopRow:
     policy: str
     seconds: float
     marks: str = ""
+    reason: str = ""
     error: str = ""
+    tail: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -61,7 +64,7 @@ def ranked(members: Sequence[Member], *, greater_is_better: bool) -> list[Member
 
 def _row(member: Member) -> TopRow:
     scores = member.scores
-    error = "" if member.error is None else f"{member.error['reason']}: {member.error['message']}"
+    error = member.error or {}
     return TopRow(
         member.id,
         f"blend {member.family}" if member.kind == "blend" else member.family,
@@ -73,5 +76,7 @@ def _row(member: Member) -> TopRow:
         member.policy,
         member.seconds,
         "n" if member.kind == "blend" else "",
-        error,
+        error.get("reason", ""),
+        error.get("message", ""),
+        error.get("tail", ""),
     )

@@ -294,7 +294,7 @@ class Driver:
 
     def _fill_slots(self) -> bool:
         """Give jobs to free slots; False when it takes so long that results should be taken in between."""
-        until = time.monotonic() + TICK_SECONDS
+        until = time.time() + TICK_SECONDS
         while not self._stop and self._placement.has_free_slot and self._clock.left() > 0:
             placed = self._next_job()
             if placed is None:
@@ -302,7 +302,7 @@ class Driver:
             job, slot = placed
             self._running[job.key] = RunningJob(job, slot, time.time())
             self._executor.submit(job, slot.number)
-            if time.monotonic() > until:
+            if time.time() > until:
                 return False
         if notice := self._placement.take_notice():
             self._say(notice)

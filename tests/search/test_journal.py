@@ -1,5 +1,7 @@
 """A journal is repaired after a crash, and read by others without being changed."""
 
+import errno
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +12,12 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from foldsmith.problem.errors import ContractError
-from foldsmith.search.journal import open_journal, read_only, repair_journal
+from foldsmith.search.journal import make_durable, open_journal, read_only, repair_journal
 
 CHANGES = sorted(name for name in dir(BaseStorage) if name.startswith(("create_", "set_", "delete_")))
 
@@ -166,3 +169,57 @@ def test_read_only_refuses_through_optuna(storage: BaseStorage, journal: Path) -
     with pytest.raises(ContractError, match="only reads"):
         optuna.create_study(storage=read_only(storage), study_name="another")
     assert journal.read_bytes() == before
+
+
+def test_two_open_journals_see_each_others_lines(journal: Path) -> None:
+    one, other = open_journal(journal), open_journal(journal)
+    studies = [optuna.create_study(storage=storage, study_name="s", load_if_exists=True) for storage in (one, other)]
+    for turn in range(6):
+        trial = studies[turn % 2].ask()
+        studies[turn % 2].tell(trial, float(turn))
+        assert [trial.value for trial in studies[1 - turn % 2].trials] == [float(n) for n in range(turn + 1)]
+    fresh = optuna.load_study(study_name="s", storage=open_journal(journal))
+    assert fresh.trials == studies[0].trials == studies[1].trials
+
+
+def test_what_is_written_here_is_not_read_from_the_file_again(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=open_journal(journal), study_name="s")
+    monkeypatch.setattr(JournalFileBackend, "read_logs", lambda backend, start: pytest.fail("the file was read"))
+    for value in (0.5, 0.75):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, value)
+    monkeypatch.undo()
+    assert study.trials == optuna.load_study(study_name="s", storage=open_journal(journal)).trials
+
+
+def test_a_full_disk_leaves_no_half_line(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = optuna.create_study(storage=open_journal(journal), study_name="s")
+    whole = journal.read_bytes()
+
+    class Full(io.FileIO):
+        def write(self, block: Any) -> int:
+            if len(block) < 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(block[:-10])
+
+    monkeypatch.setattr("builtins.open", lambda path, mode="r", **options: Full(path, mode))
+    with pytest.raises(OSError, match="No space left"):
+        study.ask()
+    monkeypatch.undo()
+    assert journal.read_bytes() == whole
+    study.ask()
+    assert len(optuna.load_study(study_name="s", storage=open_journal(journal)).trials) == 1
+
+
+def test_lines_are_synced_when_somebody_asks(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    storage = open_journal(journal)
+    study = optuna.create_study(storage=storage, study_name="s")
+    study.ask()
+    assert synced == []
+    make_durable(storage)
+    make_durable(storage)
+    assert len(synced) == 1
+    make_durable(optuna.storages.InMemoryStorage())

@@ -80,6 +80,7 @@ class Recorder(Family):
         began = time.time()
         self.log(task)
         self.meet()
+        time.sleep(STAGGER * (1 + int(task.fold_key[-1])))
         device = "cpu" if FAIL == "on the CPU" else task.device
         if FAIL == "gpu_oom":
             raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -122,11 +123,22 @@ class Rig:
         layout: Layout = self.executor.layout
         return layout
 
-    def family(self, name: str, share: float, n_points: int, wave: int = 1, *, other: str = "", fail: str = "") -> str:
+    def family(
+        self,
+        name: str,
+        share: float,
+        n_points: int,
+        wave: int = 1,
+        *,
+        other: str = "",
+        fail: str = "",
+        stagger: float = 0.0,
+    ) -> str:
         """Writes a family of the user's own."""
         code = self.problem.folder.code
         code.mkdir(exist_ok=True)
         head = f"SHARE, N_POINTS, WAVE, OTHER, FAIL = {share!r}, {n_points}, {wave}, {other!r}, {fail!r}\n"
+        head += f"STAGGER = {stagger}\n"
         (code / f"{name}.py").write_text(head + FAMILY.replace("NAME", name))
         return f"{name}:Recorder"
 
@@ -232,18 +244,18 @@ def test_devices_get_equal_work_beside_the_cpu(rig: Rig, share: float) -> None:
 def test_small_and_large_shares_mix(rig: Rig) -> None:
     """The large ones get a device to themselves, though small ones are always ready to take a half that is free."""
     families = [
-        rig.family("small", 0.5, 2 * len(rig.layout.gpus)),
+        rig.family("small", 0.5, 4 * len(rig.layout.gpus), stagger=0.05),  # both halves are hardly ever free at once
         rig.family("large", 1.0, len(rig.layout.gpus)),
         rig.family("none", 0.0, 2),
     ]
     rig.search(*families)
-    assert Counter(member.state for member in rig.members(*families)) == {"complete": 3 * len(rig.layout.gpus) + 2}
+    assert Counter(member.state for member in rig.members(*families)) == {"complete": 5 * len(rig.layout.gpus) + 2}
     small, large, none = map(rig.folds, families)
     for folds in by_device(small + large).values():
         assert most_at_once(folds) <= 1.0
     assert {fold["visible_gpus"] for fold in none} == {""}
-    last_small = max(fold["began"] for fold in small)
-    assert min(fold["began"] for fold in large) < last_small, "the large ones had to wait for the end"
+    first = min(fold["began"] for fold in large)
+    assert sum(fold["began"] < first for fold in small) < len(small) / 2, "the large ones had to wait for the end"
 
 
 def test_a_gpu_fold_that_ran_on_the_cpu_fails(rig: Rig) -> None:
@@ -271,7 +283,8 @@ def test_a_gpu_that_is_too_small(rig: Rig) -> None:
         fold, device, divisor = line.split()
         tries[fold].append((device, int(divisor)))
     longest = max(tries.values(), key=len)
-    assert [divisor for _, divisor in longest] in ([1, 1, 4], [1, 4, 4], [1, 4, 16])
+    # The last try is a smaller batch; the folds of a trial find that out for each other.
+    assert len(longest) == 3 and longest[0] == ("cuda", 1) and longest[-1][1] >= 4
     assert {device for tried in tries.values() for device, _ in tried} == {"cuda"}
     assert all(len(tried) <= 3 for tried in tries.values())
 
