@@ -194,7 +194,7 @@ def tune(folder: Path, quick: bool) -> Records:
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             moments.append((tree_cpu_seconds(), time.perf_counter()))
 
-    ray_package.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray_package.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
     tuner = ray_tune.Tuner(
@@ -207,7 +207,12 @@ def tune(folder: Path, quick: bool) -> Records:
             max_concurrent_trials=2,
             reuse_actors=True,
         ),
-        run_config=ray_tune.RunConfig(storage_path=str(folder / "tune"), verbose=0, callbacks=[Watch()]),
+        run_config=ray_tune.RunConfig(
+            storage_path=str(folder / "tune"),
+            verbose=0,
+            callbacks=[Watch()],
+            checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     )
     tuner.fit()
     ray_package.shutdown()

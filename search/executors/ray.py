@@ -183,7 +183,7 @@ class RayExecutor(Executor):
         living = ray_cluster.living_nodes(self._n_workers, self.layout.per_gpu)
         home = ray_cluster.home_node()
         known = set(self._node_ids.values())
-        for node_id, layout in living.items():
+        for node_id, layout in sorted(living.items(), key=lambda item: item[0] != home):  # Ray's order is by chance
             if node_id not in known:
                 is_home = node_id == home
                 layout = self._limited(layout) if is_home else layout

@@ -189,6 +189,21 @@ def test_a_space_of_another_version_has_its_own_study(reopen: Reopen) -> None:
     assert len(reopen(wider, []).trials()) == 1
 
 
+def test_a_trial_is_durable_before_its_folds_run_and_after_it_ended(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = reopen()
+    ask = fresh(study)
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    accept(study, ask)
+    assert len(synced) == 1
+    study.report(ask.trial, 0, 0.5)
+    assert len(synced) == 1
+    study.complete(ask.trial, 0.5, {})
+    assert len(synced) == 2
+
+
 def test_a_lost_ask_is_closed_and_not_counted(reopen: Reopen) -> None:
     fresh(reopen())
     study = reopen()

@@ -1,5 +1,6 @@
 """Ray over several nodes, all on this machine: who works where, nodes that come and go, copies of the folder."""
 
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +55,10 @@ def join(cluster: Any) -> Iterator[Callable[..., RayExecutor]]:
 
     yield start
     for executor in made:
+        copies = {worker.copy for worker in executor._workers.values() if worker.copy is not None}
         executor.shutdown()
+        for copy in copies:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def arrive(executor: RayExecutor) -> None:
