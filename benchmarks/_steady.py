@@ -7,6 +7,7 @@ FAMILY = "steady:Steady"
 CODE = '''
 """LightGBM with a fixed size; only a penalty is searched."""
 
+from foldsmith.spaces.family import Resources
 from foldsmith.spaces.lightgbm import LightGBM
 from foldsmith.spaces.space import Float, Space
 
@@ -21,6 +22,9 @@ class Steady(LightGBM):
 
     def defaults(self, facts):
         return [{"lambda_l2": 0.0}]
+
+    def resources(self, facts, params):
+        return Resources()
 
     def fit_fold(self, task):
         import lightgbm

@@ -24,12 +24,14 @@ class RigRequest:
         gpus: devices to use, none of them when empty.
         per_gpu: folds of a family on one device; 0 keeps it on the CPU.
         ram_limit: ``"12G"`` or ``"80%"`` of what is free.
+        joins_cluster: other machines take part, whose GPUs are not known yet.
     """
 
     workers: int = 0
     gpus: tuple[str, ...] | None = None
     per_gpu: Mapping[str, int] | None = None
     ram_limit: str | None = None
+    joins_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def plan_rig(problem: Problem, families: Sequence[str], request: RigRequest, rig
     per_gpu = {**config.per_gpu, **(request.per_gpu or {})}
     for name in per_gpu:
         get_family(name, problem.folder.code)
-    wanted, notice = _shares(problem, families, per_gpu) if gpus else (dict.fromkeys(families, 0.0), None)
+    none: dict[str, float] = dict.fromkeys(families, 0.0)
+    # Other nodes of a cluster may have GPUs that this machine has not.
+    wanted, notice = _shares(problem, families, per_gpu) if gpus or request.joins_cluster else (none, None)
     positive = [share for share in wanted.values() if share > 0]
     layout = cut(
         cores=rig.cores,

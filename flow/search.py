@@ -122,7 +122,9 @@ def _make_driver(
     plan = plan_rig(
         problem,
         request.families,
-        RigRequest(request.workers, request.gpus, request.per_gpu, request.ram_limit),
+        RigRequest(
+            request.workers, request.gpus, request.per_gpu, request.ram_limit, joins_cluster=request.address is not None
+        ),
     )
     options = SearchOptions(
         request.families,

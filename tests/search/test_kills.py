@@ -13,7 +13,19 @@ KILLS = Path(__file__).parents[2] / "benchmarks/kills.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("kinds", ["everything", "driver,actor"])
 def test_kill_and_resume(kinds: str) -> None:
-    command = [sys.executable, str(KILLS), "--kills", "4", "--trials", "9", "--longest", "3", "--json", "--kinds", kinds]
+    command = [
+        sys.executable,
+        str(KILLS),
+        "--kills",
+        "4",
+        "--trials",
+        "9",
+        "--longest",
+        "3",
+        "--json",
+        "--kinds",
+        kinds,
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (record,) = json.loads(done.stdout)

@@ -1,0 +1,103 @@
+"""The benchmarks' own parts do what their numbers rest on."""
+
+import importlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foldsmith.problem.contract import open_problem
+from foldsmith.results.members import MemberStore
+from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.pace import Clock
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Imports a module of ``benchmarks/``, which are scripts beside each other."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if (BENCHMARKS / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+def test_simulated_slots_leave_what_real_ones_leave(load: Any, tmp_path: Path) -> None:
+    noop, simulated = load("_noop"), load("_simulated")
+    root = noop.make_noop(tmp_path / "noop")
+    problem = open_problem(root)
+    executor = simulated.SimulatedExecutor(root, 4)
+    assert Driver(problem, SearchOptions((noop.FAMILY,), 3), executor, Clock()).run().ended == "done"
+    members = MemberStore(problem.folder)
+    complete = members.all(states=["complete"])
+    assert len(complete) == 3
+    for member in complete:
+        states = [members.fold(member.id, 0, fold).state(verify=True) for fold in range(noop.N_FOLDS)]
+        assert states == ["done"] * noop.N_FOLDS
+        assert np.isfinite(members.oof(member.id)).all()
+
+
+def test_busy_share_is_slot_seconds_over_all(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = load("_simulated")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    book = simulated.BusyBook(2, low=4.0, high=4.0, settle_seconds=1.0, window_seconds=4.0)
+    now = 101.0
+    book.draw(1)
+    now = 103.0
+    book.draw(2)  # all are busy: the window is 104 to 108
+    assert book.fill_seconds == 3.0
+    assert book.busy_share() == pytest.approx((1 + 3) / 8)
+    now = 108.0
+    book.check_time()
+    now = 108.5
+    with pytest.raises(simulated.EnoughError):
+        book.check_time()
+
+
+def test_a_driver_that_never_fills_the_slots_is_measured_too(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = load("_simulated")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    book = simulated.BusyBook(2, low=1.0, high=1.0, settle_seconds=0.0, window_seconds=1.0)
+    now = 101.0 + simulated.FILL_SECONDS
+    book.check_time()
+    now += 2
+    with pytest.raises(simulated.EnoughError):
+        book.check_time()
+    assert book.busy_share() == 0.0
+
+
+def test_sparse_arrays_read_as_zeros(load: Any, tmp_path: Path) -> None:
+    path = tmp_path / "oof.npy"
+    load("engine").sparse_array(path, 100_000)
+    array = np.load(path, mmap_mode="r")
+    assert (array.shape, array.dtype, float(array.sum())) == ((100_000, 1), np.dtype(np.float32), 0.0)
+    assert path.stat().st_blocks * 512 < 100_000
+
+
+def test_marks_measure_between_two_moments(load: Any) -> None:
+    ended: list[bool] = []
+    marks = load("_meter").Marks(2, lambda: marks.n_before == 3, lambda: ended.append(True))
+    for _ in range(4):
+        marks.trial_ended()
+    assert not ended
+    marks.trial_ended()
+    marks.trial_ended()  # a trial that was still on its way
+    assert ended == [True]
+    assert (marks.n_before, marks.wall_ms_per_trial > 0) == (3, True)
+
+
+def test_torn_starts_are_no_starts(load: Any, tmp_path: Path) -> None:
+    (tmp_path / ".foldsmith").mkdir()
+    (tmp_path / ".foldsmith" / "starts.log").write_text('[1, "knn", {"k": 3}, 0]\n[2, "kn')
+    kills = load("kills")
+    assert kills._starts(tmp_path) == [[1, "knn", {"k": 3}, 0]]
+    assert kills._what([1, "knn", {"k": 3}, 0]) == kills._what([2, "knn", {"k": 3}, 0])
