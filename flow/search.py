@@ -226,7 +226,7 @@ def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> E
         return LocalExecutor(root, layout)
     address, n_workers, shares_folder = request.address, request.workers, problem.config.rig.shared_folder
     if name == "tune":
-        from foldsmith.search.executors.tune import TuneExecutor
+        from foldsmith.search.executors.tune.executor import TuneExecutor
 
         return TuneExecutor(root, layout, address=address, n_workers=n_workers, shares_folder=shares_folder)
     from foldsmith.search.executors.ray import RayExecutor

@@ -13,7 +13,6 @@ import pytest
 from foldsmith.problem.columns import Column
 from foldsmith.problem.tables import Schema, Table, save_table
 from foldsmith.spaces import estimates
-from foldsmith.spaces import lightgbm as lightgbm_family
 from foldsmith.spaces.encoding import DenseEncoder, TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.registry import get_family, known_families

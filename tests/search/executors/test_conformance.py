@@ -20,7 +20,12 @@ from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.locks import FolderLock
 from foldsmith.search.slots import Layout
 
-EXECUTORS = {"inline": "InlineExecutor", "local": "LocalExecutor", "ray": "RayExecutor", "tune": "TuneExecutor"}
+EXECUTORS = {
+    "inline": "inline:InlineExecutor",
+    "local": "local:LocalExecutor",
+    "ray": "ray:RayExecutor",
+    "tune": "tune.executor:TuneExecutor",
+}
 
 
 @pytest.fixture(
@@ -33,9 +38,10 @@ def executor(
     """Each executor, started once, on a problem with a family of the user's own."""
     problem = new_problem()
     write_family(problem, "fit")
-    module = importlib.import_module(f"foldsmith.search.executors.{request.param}")
+    module, _, name = EXECUTORS[request.param].partition(":")
     layout = () if request.param == "inline" else (Layout(2),)
-    made: Executor = getattr(module, EXECUTORS[request.param])(problem.folder.root, *layout)
+    kind = getattr(importlib.import_module(f"foldsmith.search.executors.{module}"), name)
+    made: Executor = kind(problem.folder.root, *layout)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_health_check_period_ms", "500")  # a dead node is noticed in seconds
         with made:

@@ -25,9 +25,9 @@ from foldsmith.problem.errors import InputError
 from foldsmith.results.members import MemberStore
 from foldsmith.search.driver import Driver, SearchOptions
 from foldsmith.search.executors.base import InfrastructureError
-from foldsmith.search.executors.tune import TuneExecutor
-from foldsmith.search.executors.tune_desk import Desk, Event, Run
-from foldsmith.search.executors.tune_nodes import TuneNodes, resources
+from foldsmith.search.executors.tune.desk import Desk, Event, Run
+from foldsmith.search.executors.tune.executor import TuneExecutor
+from foldsmith.search.executors.tune.nodes import TuneNodes, resources
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.journal import open_journal
 from foldsmith.search.locks import claim_driver
@@ -148,7 +148,7 @@ import sys
 from pathlib import Path
 from foldsmith.problem.contract import open_problem
 from foldsmith.search.driver import Driver, SearchOptions
-from foldsmith.search.executors.tune import TuneExecutor
+from foldsmith.search.executors.tune.executor import TuneExecutor
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout

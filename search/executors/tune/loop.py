@@ -19,9 +19,9 @@ from ray.tune.search import Searcher
 
 from foldsmith.problem.folder import Folder
 from foldsmith.search.executors.ray_cluster import NAMESPACE
-from foldsmith.search.executors.tune_desk import Desk, Event
-from foldsmith.search.executors.tune_mailbox import Mailbox
-from foldsmith.search.executors.tune_worker import OUTCOME, FoldTrial
+from foldsmith.search.executors.tune.desk import Desk, Event
+from foldsmith.search.executors.tune.mailbox import Mailbox
+from foldsmith.search.executors.tune.worker import OUTCOME, FoldTrial
 
 EXPERIMENT = "search"
 _NOWHERE = logging.NullHandler()

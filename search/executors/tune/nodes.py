@@ -55,7 +55,7 @@ class TuneNodes:
         self._looked_at = time.monotonic()
         living = ray_cluster.living_nodes(self._n_workers, self._layout.per_gpu)
         home = ray_cluster.home_node()
-        for node_id in living:
+        for node_id in sorted(living, key=lambda node_id: node_id != home):  # Ray's order is by chance
             if node_id not in self._probes and (self._shares_folder or node_id == home):
                 self._probes[node_id] = self._probe(node_id)
         asked = {probe: node_id for node_id, probe in self._probes.items() if probe is not None}

@@ -13,14 +13,14 @@ from foldsmith.problem.folder import Folder
 from foldsmith.search.executors import ray_cluster
 from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
 from foldsmith.search.executors.ray_cluster import ray_module
-from foldsmith.search.executors.tune_desk import Event, Run
-from foldsmith.search.executors.tune_nodes import TuneNodes, has_lost_control
+from foldsmith.search.executors.tune.desk import Event, Run
+from foldsmith.search.executors.tune.nodes import TuneNodes, has_lost_control
 from foldsmith.search.executors.worker import cause_of_death
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.slots import HOME, Layout, Slot
 
 if TYPE_CHECKING:  # it imports Ray, which takes seconds
-    from foldsmith.search.executors.tune_loop import TuneLoop
+    from foldsmith.search.executors.tune.loop import TuneLoop
 
 ARRIVAL_SECONDS = 60.0
 SHUTDOWN_SECONDS = 15.0
@@ -90,7 +90,7 @@ class TuneExecutor(Executor):
             InputError: no node of the cluster can take jobs.
         """
         ray_module()
-        from foldsmith.search.executors.tune_loop import TuneLoop
+        from foldsmith.search.executors.tune.loop import TuneLoop
 
         if self._address is None:
             ray_cluster.start_here(self.layout)
