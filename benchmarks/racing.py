@@ -117,8 +117,9 @@ def search(root: Path, family: str, racer: str, *, seed: int, n_trials: int, cpu
     """One search in this process: ``n_trials``, or as many as ``cpu_seconds`` allow."""
     from foldsmith.problem.contract import open_problem
     from foldsmith.results.members import MemberStore
-    from foldsmith.search.driver import Driver, SearchOptions
+    from foldsmith.search.driver import Driver
     from foldsmith.search.executors.inline import InlineExecutor
+    from foldsmith.search.options import SearchOptions
     from foldsmith.search.pace import Clock
 
     problem = open_problem(root, freeze=True)

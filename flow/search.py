@@ -22,9 +22,10 @@ from foldsmith.problem.config import Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.locks import claim_driver
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from foldsmith.search.sampling import point_key
 
 # Reasons of FAIL that say nothing about the parameters: such trials do not count, and their point may come again.
-NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate", "disk_full"})
+NOT_COUNTED = frozenset({"lost_ask", "out_of_time", "duplicate"})
 
 
 def was_promoted(trial: FrozenTrial) -> bool:

@@ -147,7 +147,7 @@ class LightGBM(Family):
         return [slow, tuned]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
-        """The binned data and a histogram for each leaf; whether the build can use a GPU, :func:`can_use_cuda` knows."""
+        """The binned data and a histogram for each leaf; :func:`can_use_cuda` knows whether the build can use a GPU."""
         n_columns = estimates.n_tree_columns(facts)
         leaves = cast(int, params["num_leaves"])
         matrix, outputs = estimates.matrix_bytes(facts, n_columns), estimates.output_bytes(facts)

@@ -12,7 +12,8 @@ import pytest
 
 from foldsmith.problem.contract import open_problem
 from foldsmith.results.members import MemberStore
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -85,7 +86,7 @@ def test_sparse_arrays_read_as_zeros(load: Any, tmp_path: Path) -> None:
 
 def test_marks_measure_between_two_moments(load: Any) -> None:
     ended: list[bool] = []
-    marks = load("_meter").Marks(2, lambda: marks.n_before == 3, lambda: ended.append(True))
+    marks: Any = load("_meter").Marks(2, lambda: marks.n_before == 3, lambda: ended.append(True))
     for _ in range(4):
         marks.trial_ended()
     assert not ended

@@ -15,12 +15,14 @@ from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search import driver as driver_module
 from foldsmith.search import pace, view
-from foldsmith.search.driver import MAX_FAILURES_IN_A_ROW, MAX_RESTARTS, Driver, SearchFailedError, SearchOptions
+from foldsmith.search.desk import MAX_FAILURES_IN_A_ROW
+from foldsmith.search.driver import MAX_RESTARTS, Driver, SearchFailedError
 from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.executors.inline import InlineExecutor
 from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.jobs import Job, JobResult
 from foldsmith.search.journal import open_journal
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot

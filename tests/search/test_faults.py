@@ -16,12 +16,13 @@ from optuna.trial import TrialState
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.driver import DiskFullError, Driver, SearchFailedError, SearchOptions
+from foldsmith.search.driver import DiskFullError, Driver, SearchFailedError
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.executors.inline import InlineExecutor
 from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.executors.ray import RayExecutor
 from foldsmith.search.journal import open_journal
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot

@@ -13,10 +13,11 @@ import pytest
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.executors.local import LocalExecutor
 from foldsmith.search.executors.ray import RayExecutor
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 

@@ -12,11 +12,12 @@ import pytest
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
 from foldsmith.search.executors import ray_cluster, satellite
 from foldsmith.search.executors.inline import InlineExecutor
 from foldsmith.search.executors.ray import RayExecutor
 from foldsmith.search.jobs import Job, JobResult
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import HOME, Layout
 from foldsmith.search.snapshot import Snapshot

@@ -6,8 +6,9 @@ import psutil
 
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import MemberStore
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
 from foldsmith.search.executors.ray import RayExecutor
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot

@@ -23,7 +23,7 @@ from foldsmith.flow.search import make_executor
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.members import MemberStore
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import InfrastructureError
 from foldsmith.search.executors.tune.desk import Desk, Event, Run
 from foldsmith.search.executors.tune.executor import TuneExecutor
@@ -31,6 +31,7 @@ from foldsmith.search.executors.tune.nodes import TuneNodes, resources
 from foldsmith.search.jobs import Fault, Job, JobResult
 from foldsmith.search.journal import open_journal
 from foldsmith.search.locks import claim_driver
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout, Slot
 
@@ -147,7 +148,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from foldsmith.problem.contract import open_problem
-from foldsmith.search.driver import Driver, SearchOptions
+from foldsmith.search.driver import Driver
+from foldsmith.search.options import SearchOptions
 from foldsmith.search.executors.tune.executor import TuneExecutor
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.pace import Clock
