@@ -43,7 +43,7 @@ class Noted:
         line = json.dumps([os.getpid(), self.name, dict(task.params), int(task.fold_key.rsplit("-", 1)[1])])
         with open(STARTS, "a") as file:
             file.write(line + "\\n")
-        time.sleep(0.2)
+        time.sleep(0.5)
         return super().fit_fold(task)
 
 
@@ -97,6 +97,7 @@ def torture(root: Path, options: argparse.Namespace) -> dict[str, Any]:
     first = ["search", *FAMILIES, "--trials", str(options.trials), "--executor", options.executor, "--workers", "2"]
     killed: Counter[str] = Counter()
     in_flight = 0
+    spared: set[str] = set()
     process = None
     kinds = [options.kinds[number % len(options.kinds)] for number in range(options.kills)]
     moments.shuffle(kinds)
@@ -105,7 +106,7 @@ def torture(root: Path, options: argparse.Namespace) -> dict[str, Any]:
             process = _start(root, ["resume"] if (root / ".foldsmith/launch.json").exists() else first)
         if not _wait_for_moment(root, process, kind, moments, options.longest):
             break  # it has finished already
-        in_flight += _kill(root, process, kind)
+        in_flight += _kill(root, process, kind, spared)
         killed[kind] += 1
     if process is None or process.poll() is not None:
         process = _start(root, ["resume"] if (root / ".foldsmith/launch.json").exists() else first)
@@ -144,8 +145,12 @@ def _wait_for_moment(
     return process.returncode != 0
 
 
-def _kill(root: Path, process: "subprocess.Popen[bytes]", kind: str) -> int:
-    """Kill what ``kind`` says; returns how many folds ran in it, and so were lost."""
+def _kill(root: Path, process: "subprocess.Popen[bytes]", kind: str, spared: set[str]) -> int:
+    """Kill what ``kind`` says; returns how many folds ran in it, and so were lost.
+
+    Args:
+        spared: folds whose worker was killed once already: a second time would fail their trial, as it should.
+    """
     import psutil
 
     try:
@@ -155,7 +160,8 @@ def _kill(root: Path, process: "subprocess.Popen[bytes]", kind: str) -> int:
     last = {start[0]: start for start in _starts(root)}
     workers = [child for child in tree if child.pid in last]
     if kind == "actor":
-        workers = workers[-1:]
+        workers = [worker for worker in workers if _what(last[worker.pid]) not in spared][-1:]
+        spared.update(_what(last[worker.pid]) for worker in workers)
         victims = workers
     elif kind == "raylet":
         victims = [child for child in tree if child.name() == "raylet"]
@@ -170,6 +176,8 @@ def _kill(root: Path, process: "subprocess.Popen[bytes]", kind: str) -> int:
     if left:
         raise SystemExit(f"workers {[worker.pid for worker in left]} outlived their {kind} by {GONE_SECONDS:.0f} s")
     last = {start[0]: start for start in _starts(root)}
+    if kind == "actor":
+        spared.update(_what(last[worker.pid]) for worker in workers)  # it may have gone on to another fold
     return sum(not _is_fitted(root, last[worker.pid]) for worker in workers)
 
 
