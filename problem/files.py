@@ -16,12 +16,13 @@ from foldsmith.problem.errors import ContractError, InputError
 FORMAT = 1
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_folder: bool = True) -> None:
     """Write ``path`` through a temporary name, flush, fsync and rename (and fsync the folder).
 
     Args:
         path: the final name; its folder must exist.
         write: gets the open binary file.
+        sync_folder: False when a file that is written next into the same folder makes the new name durable.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -33,7 +34,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if sync_folder:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -56,8 +58,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a JSON record atomically, stamped with ``"format": 1``."""
+    write_bytes(path, json_bytes(record))
+
+
+def json_bytes(record: dict[str, Any]) -> bytes:
+    """A JSON record as :func:`write_json` writes it."""
     text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True)
-    write_bytes(path, text.encode() + b"\n")
+    return text.encode() + b"\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -80,10 +87,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write ``array`` as ``.npy``, atomically and durably; no object arrays."""
+def write_array(path: Path, array: NDArray[Any], *, sync_folder: bool = True) -> None:
+    """Write ``array`` as ``.npy``, atomically and durably; no object arrays. See :func:`write_atomically`."""
     contiguous = np.ascontiguousarray(array)
-    write_atomically(path, lambda file: np.lib.format.write_array(file, contiguous, allow_pickle=False))
+
+    def write(file: BinaryIO) -> None:
+        np.lib.format.write_array(file, contiguous, allow_pickle=False)
+
+    write_atomically(path, write, sync_folder=sync_folder)
 
 
 def read_array(path: Path) -> NDArray[Any]:

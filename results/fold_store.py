@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import FoldsmithError
-from foldsmith.problem.files import file_digest, read_array, read_json, sync, write_array, write_json
+from foldsmith.problem.files import file_digest, json_bytes, read_array, read_json, sync, write_array, write_json
 
 FoldState = Literal["missing", "fitted", "done"]
 
@@ -50,7 +50,7 @@ class FoldStore:
             if curve is not None:
                 np.save(temporary / "curve.npy", curve, allow_pickle=False)
             names = sorted(file.name for file in temporary.iterdir())
-            write_json(temporary / "fitted.json", {**record, "files": _vouch(temporary, names)})
+            (temporary / "fitted.json").write_bytes(json_bytes({**record, "files": _vouch(temporary, names)}))
 
         self._appear(fill)
 
@@ -75,8 +75,8 @@ class FoldStore:
         temporary.mkdir()
         try:
             fill(temporary)
-            for file in temporary.iterdir():
-                sync(file)
+            for path in (*temporary.iterdir(), temporary):
+                sync(path)
             if self.path.exists():  # a harmed fold is fitted again; a whole one never comes here
                 shutil.rmtree(self.path)
             os.rename(temporary, self.path)
@@ -86,8 +86,8 @@ class FoldStore:
 
     def save_done(self, valid: NDArray[np.float32], test: NDArray[np.float32], record: dict[str, Any]) -> None:
         """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows."""
-        write_array(self.path / "valid.npy", valid)
-        write_array(self.path / "test.npy", test)
+        write_array(self.path / "valid.npy", valid, sync_folder=False)
+        write_array(self.path / "test.npy", test, sync_folder=False)
         write_json(self.path / "done.json", {**record, "files": _vouch(self.path, ("valid.npy", "test.npy"))})
 
     def forget_predictions(self) -> None:

@@ -118,8 +118,9 @@ class MemberStore:
 
     def finish(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32]) -> None:
         """Write the arrays ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` and then the complete record."""
-        write_array(self._root / member.id / "oof.npy", oof.astype(np.float32, copy=False))
-        write_array(self._root / member.id / "test.npy", test.astype(np.float32, copy=False))
+        folder = self._root / member.id
+        write_array(folder / "oof.npy", oof.astype(np.float32, copy=False), sync_folder=False)
+        write_array(folder / "test.npy", test.astype(np.float32, copy=False), sync_folder=False)
         self.write(replace(member, state="complete"))
 
     def has(self, member_id: str) -> bool:
