@@ -78,10 +78,8 @@ def test_steps_do_what_run_does(place: Path) -> None:
 
 def test_rig_block_runs(place: Path) -> None:
     (block,) = (block for block in blocks("bash") if "--ram-limit" in block)
-    out = run_shell(
-        f"foldsmith init . --train train.csv --test test.csv --target Survived\n{block.replace('--trials 6', '--trials 3')}",
-        place,
-    )
+    short = block.replace("--trials 6", "--trials 3")
+    out = run_shell(f"foldsmith init . --train train.csv --test test.csv --target Survived\n{short}", place)
     assert "xgb-0001" in out and "mlp-0001" in out and "lgb-0001" in out
 
 
