@@ -252,3 +252,63 @@ def postgres_database(postgres_url: str) -> str:
         connection.execute("CREATE SCHEMA public")
         connection.execute("GRANT USAGE ON SCHEMA public TO public")  # as in every new database
     return url
+
+
+# Its first trial waits in the second fold until there is a file "go".
+SLOW_FAMILY = """
+import time
+from pathlib import Path
+
+import numpy as np
+
+from foldsmith.spaces.family import Family
+from foldsmith.spaces.space import Float, Space
+
+HERE = Path(__file__).parent
+
+
+class Level:
+    curve, facts = None, {}
+
+    def __init__(self, level):
+        self.level = level
+
+    def predict(self, table, round=None):
+        return np.full((table.n_rows, 1), self.level, np.float32)
+
+    def save(self, folder):
+        (folder / "level.txt").write_text(repr(float(self.level)))
+
+
+class Slow(Family):
+    name, prefix = "slow", "slow"
+
+    def space(self, facts):
+        return Space("slow@1", {"shift": Float(0.0, 0.4)})
+
+    def defaults(self, facts):
+        return [{"shift": 0.1}]
+
+    def fit_fold(self, task):
+        if task.fold_key.endswith("-1"):
+            (HERE / "waits").touch()
+            for _ in range(6000):
+                if (HERE / "go").exists():
+                    break
+                time.sleep(0.01)
+        return Level(task.y[task.train_rows].mean() + task.params["shift"])
+
+    def load(self, folder):
+        return Level(float((folder / "level.txt").read_text()))
+
+
+class Nothing(Slow):
+    def accepts(self, facts):
+        return "it takes nothing"
+"""
+
+
+@pytest.fixture(scope="session")
+def slow_family() -> str:
+    """For ``code/mine.py``: the family ``mine:Slow`` waits for a test, ``mine:Nothing`` fits no problem."""
+    return SLOW_FAMILY

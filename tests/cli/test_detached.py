@@ -27,66 +27,13 @@ from foldsmith.search.locks import FolderLock
 
 Foldsmith = Callable[..., Any]
 
-# Its first trial waits in the second fold until there is a file "go".
-FAMILY = """
-import time
-from pathlib import Path
-
-import numpy as np
-
-from foldsmith.spaces.family import Family
-from foldsmith.spaces.space import Float, Space
-
-HERE = Path(__file__).parent
-
-
-class Level:
-    curve, facts = None, {}
-
-    def __init__(self, level):
-        self.level = level
-
-    def predict(self, table, round=None):
-        return np.full((table.n_rows, 1), self.level, np.float32)
-
-    def save(self, folder):
-        (folder / "level.txt").write_text(repr(float(self.level)))
-
-
-class Slow(Family):
-    name, prefix = "slow", "slow"
-
-    def space(self, facts):
-        return Space("slow@1", {"shift": Float(0.0, 0.4)})
-
-    def defaults(self, facts):
-        return [{"shift": 0.1}]
-
-    def fit_fold(self, task):
-        if task.fold_key.endswith("-1"):
-            (HERE / "waits").touch()
-            for _ in range(6000):
-                if (HERE / "go").exists():
-                    break
-                time.sleep(0.01)
-        return Level(task.y[task.train_rows].mean() + task.params["shift"])
-
-    def load(self, folder):
-        return Level(float((folder / "level.txt").read_text()))
-
-
-class Nothing(Slow):
-    def accepts(self, facts):
-        return "it takes nothing"
-"""
-
 
 @pytest.fixture
-def comp(make_problem: Callable[..., Problem]) -> Iterator[Folder]:
+def comp(make_problem: Callable[..., Problem], slow_family: str) -> Iterator[Folder]:
     """A competition with the slow family; what searches there in the end is killed."""
     folder = make_problem(metric="log_loss").folder
     folder.code.mkdir()
-    (folder.code / "mine.py").write_text(FAMILY)
+    (folder.code / "mine.py").write_text(slow_family)
     yield folder
     if (driver := driver_of(folder)) is not None:
         os.kill(driver, signal.SIGKILL)

@@ -24,61 +24,13 @@ from foldsmith.search.snapshot import Snapshot
 
 Run = Callable[..., Any]
 
-# Its first trial waits in the second fold until there is a file "go".
-FAMILY = """
-import time
-from pathlib import Path
-
-import numpy as np
-
-from foldsmith.spaces.family import Family
-from foldsmith.spaces.space import Float, Space
-
-HERE = Path(__file__).parent
-
-
-class Level:
-    curve, facts = None, {}
-
-    def __init__(self, level):
-        self.level = level
-
-    def predict(self, table, round=None):
-        return np.full((table.n_rows, 1), self.level, np.float32)
-
-    def save(self, folder):
-        (folder / "level.txt").write_text(repr(float(self.level)))
-
-
-class Slow(Family):
-    name, prefix = "slow", "slow"
-
-    def space(self, facts):
-        return Space("slow@1", {"shift": Float(0.0, 0.4)})
-
-    def defaults(self, facts):
-        return [{"shift": 0.1}]
-
-    def fit_fold(self, task):
-        if task.fold_key.endswith("-1"):
-            (HERE / "waits").touch()
-            for _ in range(6000):
-                if (HERE / "go").exists():
-                    break
-                time.sleep(0.01)
-        return Level(task.y[task.train_rows].mean() + task.params["shift"])
-
-    def load(self, folder):
-        return Level(float((folder / "level.txt").read_text()))
-"""
-
 
 @pytest.fixture
-def problem(make_problem: Callable[..., Problem]) -> Problem:
+def problem(make_problem: Callable[..., Problem], slow_family: str) -> Problem:
     """A competition with the slow family."""
     problem = make_problem(metric="log_loss")
     problem.folder.code.mkdir()
-    (problem.folder.code / "mine.py").write_text(FAMILY)
+    (problem.folder.code / "mine.py").write_text(slow_family)
     return problem
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 
 from foldsmith.flow.setup import SetupRequest, init
 from foldsmith.problem.contract import Problem, open_problem
+from foldsmith.search.executors.local import LocalExecutor
+from foldsmith.search.executors.ray import RayExecutor
 
 # A file of a competition's code folder; PLAN is put before it.
 FAMILY = '''
@@ -161,3 +164,36 @@ def until() -> Callable[..., None]:
 def journal(tmp_path: Path) -> Path:
     """Where a journal may be made."""
     return tmp_path / "study.journal"
+
+
+class _Kept:
+    """Starts once and ends when the tests say so, not with each search: starting takes most of the time."""
+
+    is_up = False
+
+    def start(self) -> None:
+        """The first time."""
+        if not self.is_up:
+            self.is_up = True
+            super().start()  # type: ignore[misc]
+
+    def shutdown(self) -> None:
+        """Not yet."""
+
+    def end(self) -> None:
+        """Now."""
+        super().shutdown()  # type: ignore[misc]
+
+
+class _KeptLocal(_Kept, LocalExecutor):
+    pass
+
+
+class _KeptRay(_Kept, RayExecutor):
+    pass
+
+
+@pytest.fixture(scope="session")
+def kept_executors() -> dict[str, Any]:
+    """By name: executors that a module of tests starts once, and ends with ``end``."""
+    return {"local": _KeptLocal, "ray": _KeptRay}

@@ -19,8 +19,6 @@ from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.driver import DiskFullError, Driver, SearchFailedError
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.executors.inline import InlineExecutor
-from foldsmith.search.executors.local import LocalExecutor
-from foldsmith.search.executors.ray import RayExecutor
 from foldsmith.search.journal import open_journal
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
@@ -69,33 +67,6 @@ MORE = """
 """
 
 
-class _Kept:
-    """Starts once and ends when the tests say so, not with each search: starting takes most of the time."""
-
-    is_up = False
-
-    def start(self) -> None:
-        """The first time."""
-        if not self.is_up:
-            self.is_up = True
-            super().start()  # type: ignore[misc]
-
-    def shutdown(self) -> None:
-        """Not yet."""
-
-    def end(self) -> None:
-        """Now."""
-        super().shutdown()  # type: ignore[misc]
-
-
-class _KeptLocal(_Kept, LocalExecutor):
-    pass
-
-
-class _KeptRay(_Kept, RayExecutor):
-    pass
-
-
 class Lab:
     """A started executor of two workers, and a problem of its own."""
 
@@ -139,10 +110,15 @@ class Lab:
 
 
 @pytest.fixture(scope="module", params=["local", "ray"])
-def lab(request: pytest.FixtureRequest, new_problem: Callable[[], Problem], write_family: WriteFamily) -> Iterator[Lab]:
+def lab(
+    request: pytest.FixtureRequest,
+    kept_executors: dict[str, Any],
+    new_problem: Callable[[], Problem],
+    write_family: WriteFamily,
+) -> Iterator[Lab]:
     """Two workers that may use 1.5 GiB together."""
     problem = new_problem()
-    kind: Any = _KeptLocal if request.param == "local" else _KeptRay
+    kind = kept_executors[request.param]
     executor = kind(problem.folder.root, Layout(2, ram_bytes=1536 * MIB))
     yield Lab(problem, executor, write_family)
     executor.end()
