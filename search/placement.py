@@ -1,6 +1,6 @@
 """Which job may run in which slot: shares of GPUs, memory, and threads."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -51,7 +51,7 @@ class Placement:
         self._threads_on: Counter[str] = Counter()
         self._ram: dict[str, MemoryBook] = {}
         self._vram: dict[tuple[str, str], MemoryBook] = {}
-        self._placed: Counter[tuple[str, str]] = Counter()
+        self._placed: dict[tuple[str, str], float] = defaultdict(float)  # shares of all folds so far
         self._kept_free: dict[str, tuple[str, str]] = {}
         self._waited_for: str | None = None
         self._has_told = False
@@ -178,7 +178,7 @@ class Placement:
         self._folds_on[slot.node] += 1
         self._threads_on[slot.node] += threads
         if is_gpu:
-            self._placed[_device(slot)] += 1
+            self._placed[_device(slot)] += need.gpu_share
         return replace(
             job,
             slot=slot.name,
