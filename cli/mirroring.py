@@ -24,7 +24,7 @@ def push(folder: Path, url: str | None) -> int:
     from foldsmith.flow.mirror import mirror_url
     from foldsmith.flow.mirror import push as push_all
     from foldsmith.problem.folder import Folder
-    from foldsmith.results.remote import hide_password
+    from foldsmith.problem.urls import hide_password
 
     done = push_all(Folder(folder), url)
     where = hide_password(mirror_url(Folder(folder), url))

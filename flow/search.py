@@ -22,6 +22,7 @@ from foldsmith.problem.config import Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
+from foldsmith.problem.urls import hide_password
 from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.locks import claim_driver
@@ -29,7 +30,6 @@ from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
-from foldsmith.search.storage import hide_password
 from foldsmith.spaces.registry import get_family, known_families
 
 Observer = Callable[[Snapshot], None]

@@ -1,6 +1,5 @@
 """Files behind an fsspec URL: what a mirror needs of an object store, each file appearing whole or not at all."""
 
-import re
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import Any
 
 from foldsmith.problem.errors import FoldsmithError, InputError, MissingPackageError
 from foldsmith.problem.files import file_digest
+from foldsmith.problem.urls import hide_password
 
 EXAMPLES = "s3://bucket/path, gs://bucket/path or file:///folder"
 
@@ -117,15 +117,6 @@ class Remote:
         temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
         write(temporary)
         self._fs.mv(temporary, target)
-
-
-def hide_password(url: str) -> str:
-    """``url`` for messages.
-
-    >>> hide_password("sftp://ann:secret@rig/titanic")
-    'sftp://ann:***@rig/titanic'
-    """
-    return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url)
 
 
 def _connect(url: str, protocol: str) -> tuple[Any, str]:

@@ -52,10 +52,6 @@ class Racer(ABC):
         """Whether a pruned trial looks good by what is known today."""
         return False
 
-    def first_limit(self, n_folds: int) -> int:
-        """How many folds a new trial may fit before it is judged."""
-        return self.next_limit(0, n_folds)
-
     def next_limit(self, n_reported: int, n_folds: int) -> int:
         """How many folds a trial may fit that was found good after ``n_reported``."""
         return min((rung for rung in self.rungs(n_folds) if rung > n_reported), default=n_folds)

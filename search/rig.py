@@ -106,7 +106,7 @@ def _detect_gpus(visible: str | None) -> tuple[Gpu, ...]:
     if visible is not None and visible.strip() in ("", "-1"):
         return ()
     try:
-        with _nvml() as pynvml:
+        with nvml() as pynvml:
             devices = [device for index in range(pynvml.nvmlDeviceGetCount()) for device in _devices(pynvml, index)]
     except Exception as error:  # no driver, no library, a driver of another version: a search goes on without GPUs
         _log.debug("no GPUs: %s: %s", type(error).__name__, error)
@@ -117,7 +117,7 @@ def _detect_gpus(visible: str | None) -> tuple[Gpu, ...]:
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
+def nvml() -> Iterator[Any]:
     """NVIDIA's management library, opened; raises ``pynvml.NVMLError`` without a driver."""
     import pynvml
 

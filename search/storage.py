@@ -1,7 +1,6 @@
 """Where the studies are kept: the folder's journal, or a PostgreSQL database that several drivers share."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 
 from foldsmith.problem.errors import InputError, MissingPackageError
+from foldsmith.problem.urls import hide_password
 from foldsmith.search.journal import open_journal
 
 if TYPE_CHECKING:
@@ -71,18 +71,6 @@ def open_storage(journal: Path, url: str | None = None, *, may_write: bool = Tru
         if not _has_table(connection, "studies"):
             raise InputError(f"there is no study in {hide_password(url)} yet; start a search first")
         return _rdb(address, {**ENGINE_OPTIONS, "execution_options": {"postgresql_readonly": True}})
-
-
-def hide_password(url: str) -> str:
-    """``url`` for messages and JSON, with ``***`` in place of passwords.
-
-    Rather too much is hidden than too little when the password holds characters that it should not.
-
-    >>> hide_password("postgresql://ann:secret@rig:5432/studies")
-    'postgresql://ann:***@rig:5432/studies'
-    """
-    url = re.sub(r"(?<=://)([^:/?#@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&]*", r"\1***", url)
 
 
 def take_lock(connection: "Connection", name: str, *, ask_seconds: float | None = None) -> None:

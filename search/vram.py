@@ -1,7 +1,12 @@
 """GPU memory that this process holds."""
 
+import logging
 import os
 import sys
+
+from foldsmith.search.rig import nvml
+
+logger = logging.getLogger(__name__)
 
 
 def held_vram_bytes() -> int:
@@ -14,25 +19,15 @@ def held_vram_bytes() -> int:
 
 def _by_driver() -> int:
     try:
-        import pynvml
-    except ImportError:
+        with nvml() as pynvml:
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+            processes = [
+                process for handle in handles for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            ]
+            return sum(process.usedGpuMemory or 0 for process in processes if process.pid == os.getpid())
+    except Exception as error:  # no driver, no library: as where GPUs are looked for, that ends no fold
+        logger.debug("the driver does not tell GPU memory: %s: %s", type(error).__name__, error)
         return 0
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        held = 0
-        for number in range(pynvml.nvmlDeviceGetCount()):
-            device = pynvml.nvmlDeviceGetHandleByIndex(number)
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(device):
-                if process.pid == os.getpid():
-                    held += process.usedGpuMemory or 0
-        return held
-    except pynvml.NVMLError:
-        return 0
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _by_torch() -> int:

@@ -116,7 +116,7 @@ def test_limits_rise_to_the_last_fold(name: str, n_folds: int) -> None:
     racer = get_racer(name)
     rungs = list(racer.rungs(n_folds))
     assert rungs == sorted(set(rungs)) and all(0 < rung < n_folds for rung in rungs)
-    limits = [racer.first_limit(n_folds)]
+    limits = [racer.next_limit(0, n_folds)]
     while limits[-1] < n_folds:
         limits.append(racer.next_limit(limits[-1], n_folds))
     assert limits == [*rungs, n_folds]

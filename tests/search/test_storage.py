@@ -11,7 +11,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 
 from foldsmith.problem.errors import InputError, MissingPackageError
-from foldsmith.search.storage import hide_password, open_storage
+from foldsmith.problem.urls import hide_password
+from foldsmith.search.storage import open_storage
 
 OPENER = """
 import sys
