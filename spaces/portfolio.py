@@ -60,7 +60,9 @@ def known_portfolios() -> list[Portfolio]:
     return [*([read_portfolio(path)] if path.is_file() else []), shipped_portfolio()]
 
 
-def opening(facts: Facts, names: Sequence[str], *, n_slots: int = 1) -> tuple[str, ...]:
+def opening(
+    facts: Facts, names: Sequence[str], *, n_slots: int = 1, portfolio: Portfolio | None = None
+) -> tuple[str, ...]:
     """Whose turn it is at the start of a search: families in order, with repetition.
 
     The k-th turn of a family is for its k-th point of :func:`portfolio_points`. Every family has one turn before any
@@ -70,8 +72,9 @@ def opening(facts: Facts, names: Sequence[str], *, n_slots: int = 1) -> tuple[st
     Args:
         names: the families that take part; only these appear.
         n_slots: folds that run side by side; it and the budget bound the length.
+        portfolio: knows the order and the weights; the shipped one by default.
     """
-    portfolio = shipped_portfolio()
+    portfolio = portfolio or shipped_portfolio()
     turns = list(_first_round(facts, list(dict.fromkeys(names)), portfolio))
     left = None if facts.budget_seconds is None else facts.budget_seconds * n_slots
     if left is not None:
