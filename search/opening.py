@@ -12,6 +12,8 @@ from foldsmith.search.racing import Racer, settle_reports
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
+from foldsmith.spaces.overrides import check_tables, family_space
+from foldsmith.spaces.portfolio import chosen_portfolios, portfolio_points
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
@@ -56,11 +58,15 @@ def open_studies(
         say: for people.
 
     Raises:
-        InputError: none of the families can take this problem, or the database cannot be used.
+        InputError: none of the families can take this problem, the database cannot be used, or ``[spaces]`` or the
+            portfolio is wrong.
         ContractError: the racer judges by other values than a study holds.
     """
     if storage_url is None and (cut := repair_journal(problem.folder.journal)):
         say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
+    config = problem.config
+    check_tables(config.spaces, names)
+    portfolios = chosen_portfolios(config.search.portfolio, problem.folder.root)
     storage = open_storage(problem.folder.journal, storage_url)
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
@@ -76,15 +82,16 @@ def open_studies(
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue
-        defaults = family.defaults(facts)
+        space = family_space(name, family, facts, config.spaces)
+        points = portfolio_points(family, facts, space=space, portfolios=portfolios)
         book.families[name] = family
-        book.wishes[name] = family.resources(facts, defaults[0] if defaults else {})
+        book.wishes[name] = family.resources(facts, points[0] if points else {})
         book.studies[name] = FamilyStudy(
             storage,
             problem.contract,
             name,
-            family.space(facts),
-            defaults,
+            space,
+            points,
             metric=problem.metric.name,
             greater_is_better=problem.metric.greater_is_better,
             seed=seed,

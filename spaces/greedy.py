@@ -54,10 +54,10 @@ def greedy_order(ranks: NDArray[np.float64], seconds: Sequence[float], *, n_most
     n_configs = ranks.shape[1]
     while len(taken) < (n_configs if n_most is None else min(n_most, n_configs)):
         means = np.minimum(best[:, None], ranks).mean(axis=0)
-        if taken and means.min() > best.mean() - MIN_GAIN:
+        gains = means < best.mean() - MIN_GAIN
+        if not gains.any():
             break
-        limit = min(means.min() + TOLERANCE, best.mean() - MIN_GAIN)  # a candidate must gain something itself
-        good = np.flatnonzero(means <= max(limit, means.min()))
+        good = np.flatnonzero(gains & (means <= means.min() + TOLERANCE))
         chosen = int(good[np.lexsort((good, means[good], cost[good]))[0]])
         taken.append(chosen)
         best = np.minimum(best, ranks[:, chosen])

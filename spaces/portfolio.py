@@ -6,6 +6,7 @@ is short, its points are moved into the space of the problem at hand, and a samp
 
 import heapq
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from foldsmith.spaces.costs import fold_seconds
 from foldsmith.spaces.family import Facts, Family
@@ -26,7 +27,7 @@ def portfolio_points(
 
     Args:
         space: what is searched, when people changed the family's own; every point is moved into it.
-        portfolios: in order; the user's own and the shipped one by default, see :func:`known_portfolios`.
+        portfolios: in order; the user's own and the shipped one by default, see :func:`chosen_portfolios`.
 
     Raises:
         UnknownNameError: a default of the family is not a point of its space.
@@ -38,7 +39,7 @@ def portfolio_points(
         own.check(point)
     space = own if space is None else space
     base = defaults[0] if defaults else {}
-    portfolios = known_portfolios() if portfolios is None else portfolios
+    portfolios = chosen_portfolios(None, Path()) if portfolios is None else portfolios
     entries = (entry.params for portfolio in portfolios for entry in portfolio.suiting(family.name, facts))
     points = _distinct(fit_point(point, space, base) for point in [*defaults, *entries])[:MAX_POINTS]
     for point in points:
@@ -54,10 +55,18 @@ def _distinct(points: Iterable[Params]) -> list[Params]:
     return found
 
 
-def known_portfolios() -> list[Portfolio]:
-    """The user's own portfolio, if there is one, then the shipped one."""
-    path = own_path()
-    return [*([read_portfolio(path)] if path.is_file() else []), shipped_portfolio()]
+def chosen_portfolios(setting: str | None, root: Path) -> list[Portfolio]:
+    """The portfolios of a search, the user's own before the shipped one.
+
+    Args:
+        setting: ``[search] portfolio``: ``"none"`` for defaults alone, or the path of a file to use as the user's own.
+        root: the competition folder, where relative paths start.
+    """
+    if setting == "none":
+        return []
+    own = own_path() if setting is None else root / Path(setting).expanduser()
+    is_there = setting is not None or own.is_file()
+    return [*([read_portfolio(own)] if is_there else []), shipped_portfolio()]
 
 
 def opening(
