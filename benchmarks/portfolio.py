@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.files import digest
 from foldsmith.spaces.family import Facts
-from foldsmith.spaces.greedy import greedy_order, scaled_ranks
+from foldsmith.spaces.greedy import greedy_list, scaled_ranks
 from foldsmith.spaces.points import fit_point
 from foldsmith.spaces.portfolio import opening, portfolio_points
 from foldsmith.spaces.portfolio_file import VERSION, Entry, Portfolio, shipped_portfolio, write_portfolio
@@ -172,14 +172,8 @@ def derive(measured: Measured, families: Sequence[str]) -> Portfolio:
 
 
 def pick(measured: Measured) -> list[int]:
-    """The greedy list; when nothing is gained any more, it begins anew with what is left."""
-    ranks, seconds = scaled_ranks(measured.errors), np.nanmean(measured.seconds, axis=0)
-    left = np.arange(len(measured.configs))
-    picks: list[int] = []
-    while len(picks) < min(N_PICKS, len(measured.configs)):
-        picks += [int(left[number]) for number in greedy_order(ranks[:, left], seconds[left])]
-        left = np.setdiff1d(left, picks)
-    return picks[:N_PICKS]
+    """The greedy list of configurations."""
+    return greedy_list(scaled_ranks(measured.errors), np.nanmean(measured.seconds, axis=0).tolist(), N_PICKS)
 
 
 def check(measured: Measured, families: Sequence[str]) -> list[dict[str, Any]]:

@@ -37,13 +37,12 @@ def scaled_ranks(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     return ranks
 
 
-def greedy_order(ranks: NDArray[np.float64], seconds: Sequence[float], *, n_most: int | None = None) -> list[int]:
+def greedy_order(ranks: NDArray[np.float64], seconds: Sequence[float]) -> list[int]:
     """Which configurations to take, in order; stops when no other one improves any data set's best rank.
 
     Args:
         ranks: ``(n_sets, n_configs)``, smaller is better.
         seconds: ``(n_configs,)`` what each costs: decides among candidates that are almost equally good.
-        n_most: take no more than this; None for no limit.
 
     >>> greedy_order(np.array([[0.0, 1.0, 0.1], [1.0, 0.0, 0.1]]), [1.0, 1.0, 1.0])
     [2, 0, 1]
@@ -51,8 +50,7 @@ def greedy_order(ranks: NDArray[np.float64], seconds: Sequence[float], *, n_most
     best = np.full(len(ranks), np.inf)
     taken: list[int] = []
     cost = np.asarray(seconds, np.float64)
-    n_configs = ranks.shape[1]
-    while len(taken) < (n_configs if n_most is None else min(n_most, n_configs)):
+    while len(taken) < ranks.shape[1]:
         means = np.minimum(best[:, None], ranks).mean(axis=0)
         gains = means < best.mean() - MIN_GAIN
         if not gains.any():
@@ -62,3 +60,17 @@ def greedy_order(ranks: NDArray[np.float64], seconds: Sequence[float], *, n_most
         taken.append(chosen)
         best = np.minimum(best, ranks[:, chosen])
     return taken
+
+
+def greedy_list(ranks: NDArray[np.float64], seconds: Sequence[float], n_most: int) -> list[int]:
+    """Like :func:`greedy_order`, but when nothing is gained any more it begins anew with what is left.
+
+    >>> greedy_list(np.array([[0.0, 0.5, 1.0]]), [1.0, 1.0, 1.0], 2)
+    [0, 1]
+    """
+    cost, left = np.asarray(seconds, np.float64), np.arange(ranks.shape[1])
+    taken: list[int] = []
+    while len(left) and len(taken) < n_most:
+        taken += [int(left[number]) for number in greedy_order(ranks[:, left], cost[left].tolist())]
+        left = np.setdiff1d(left, taken)
+    return taken[:n_most]

@@ -40,7 +40,8 @@ def portfolio_points(
     space = own if space is None else space
     base = defaults[0] if defaults else {}
     portfolios = chosen_portfolios(None, Path()) if portfolios is None else portfolios
-    entries = (entry.params for portfolio in portfolios for entry in portfolio.suiting(family.name, facts))
+    suiting = [entry for portfolio in portfolios for entry in portfolio.suiting(family.name, facts)]
+    entries = [entry.params for entry in suiting if entry.space in ("", own.version)]
     points = _distinct(fit_point(point, space, base) for point in [*defaults, *entries])[:MAX_POINTS]
     for point in points:
         space.check(point)
