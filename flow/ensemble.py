@@ -82,6 +82,14 @@ def blend_members(problem: Problem, members: MemberStore, chosen: Sequence[Membe
     )
 
 
+def family_shares(result: EnsembleResult, members: Sequence[Member]) -> dict[str, float]:
+    """Shares of the cross-fitted ensemble's weights by family, 0 for one that has members and no weight."""
+    shares = {member.family: 0.0 for member in members}
+    for member in members:
+        shares[member.family] += result.shares.get(member.id, 0.0)
+    return shares
+
+
 def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: str | None = None) -> Member:
     """Store a blend as a member: its arrays are the nested OOF and the test prediction.
 
@@ -132,6 +140,7 @@ class RunningEnsemble:
     Attributes:
         standing: nested score, standard error and size of the best ensemble; None before the first.
         best: the best ensemble if it was found in this call, else None.
+        shares: of the latest cross-fitted ensemble's weights, by family; empty before the first.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -144,6 +153,7 @@ class RunningEnsemble:
         self._seconds = 0.5
         self._latest: Blended | None = None
         self.best: Blended | None = None
+        self.shares: dict[str, float] = {}
         self.standing: tuple[float, float, int] | None = None
         self._n_candidates = 0  # that the standing ensemble was chosen from
         if (stored := best_blend(problem, self._members)) is not None and stored.scores is not None:
@@ -210,6 +220,7 @@ class RunningEnsemble:
             self.standing = (nested.value, nested.sem, len(blended.result.weights))
             self.best = blended
         self._latest = blended
+        self.shares = family_shares(blended.result, chosen)
         in_use = set(blended.result.weights) | set(self.best.result.weights if self.best else ())
         self._keeper.trim(chosen, in_use)
         self._seconds = time.perf_counter() - began

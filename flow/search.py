@@ -18,7 +18,7 @@ from foldsmith.flow.mirror import SearchMirror
 from foldsmith.flow.rig import RigRequest, plan_rig
 from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
-from foldsmith.problem.config import Pruner
+from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
@@ -36,6 +36,8 @@ Observer = Callable[[Snapshot], None]
 
 # Starting Ray takes 5-25 s; below this budget spawned processes get more done.
 SHORT_BUDGET_SECONDS = 150.0
+# From here on folds are too dear to give all of them to every point; below, the ensemble wants complete members more.
+RACING_ROWS = 100_000
 # For the last uploads to a mirror; what is not done by then, 'foldsmith mirror push' does.
 MIRROR_SECONDS = 10.0
 
@@ -133,7 +135,8 @@ def _make_driver(
         request.budget_seconds,
         request.model_seed or 0,
         request.sampler_seed or 0,
-        racer=request.pruner or "none",
+        policy=request.policy or "auto",
+        racer=_racer(request.pruner, problem.data.train.n_rows),
         gpu_shares=plan.gpu_shares,
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
@@ -166,7 +169,15 @@ def _make_driver(
         Clock(deadline, lambda: ensemble.reserve_seconds),
         observe=with_ensemble,
         on_member=on_member,
+        shares=lambda: ensemble.shares,
     )
+
+
+def _racer(pruner: Pruner | None, n_rows: int) -> str:
+    """On big tables a fold or two for everyone and full cross-validation for what survives; else all folds."""
+    if pruner not in (None, "auto"):
+        return str(pruner)
+    return "halving" if n_rows >= RACING_ROWS else "none"
 
 
 def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
@@ -187,7 +198,12 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         raise InputError(f"seed {min(model_seed, sampler_seed)} is negative; give 0 or more")
     executor = request.executor or config.executor
     pruner = request.pruner or config.pruner
-    for what, name, known in (("executor", executor, ExecutorName), ("pruner", pruner, Pruner)):
+    policy = request.policy or config.policy
+    for what, name, known in (
+        ("executor", executor, ExecutorName),
+        ("pruner", pruner, Pruner),
+        ("policy", policy, Policy),
+    ):
         if name not in get_args(known):
             raise UnknownNameError(what, name, get_args(known))
     rig = problem.config.rig
@@ -206,6 +222,7 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         budget_seconds=budget_seconds,
         address=address,
         storage=request.storage or config.storage,
+        policy=policy,
         pruner=pruner,
         fold_seconds=fold_seconds,
     )

@@ -14,7 +14,8 @@ from foldsmith.problem.folds import Scheme
 from foldsmith.problem.goal import Task
 
 Executor = Literal["auto", "ray", "local", "inline", "tune"]
-Pruner = Literal["none", "halving", "median", "hyperband", "wilcoxon"]
+Pruner = Literal["auto", "none", "halving", "median", "hyperband", "wilcoxon"]
+Policy = Literal["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]
 
 
 class _Section(BaseModel):
@@ -70,7 +71,8 @@ class SearchSection(_Section):
 
     families: list[str] = Field(default_factory=list)
     executor: Executor = "auto"
-    pruner: Pruner = "none"
+    policy: Policy = "auto"
+    pruner: Pruner = "auto"
     storage: str | None = None
     model_seed: Annotated[int, Field(ge=0)] = 0
     sampler_seed: Annotated[int, Field(ge=0)] = 0

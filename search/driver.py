@@ -4,7 +4,7 @@ import errno
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from foldsmith.problem.contract import Problem
@@ -17,11 +17,11 @@ from foldsmith.search.leases import LEASE_SECONDS
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.placement import Need, Placement
-from foldsmith.search.policies import EqualTime, FamilyLoad, FamilyPolicy, RoundRobin
+from foldsmith.search.policies import FamilyLoad, FamilyPolicy, Opening, RoundRobin, get_policy
 from foldsmith.search.slots import Slot
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.search.trials import ActiveTrial, RunningJob
-from foldsmith.search.view import SearchView, has_running, take_snapshot
+from foldsmith.search.view import SearchView, has_running, lag_of, take_snapshot
 
 TICK_SECONDS = 0.25
 SHOW_SECONDS = 0.25  # between two snapshots: each counts what thousands of trials came to
@@ -59,6 +59,7 @@ class Driver:
         clock: when to end.
         observe: gets a snapshot several times a second.
         on_member: gets the id of each member as it is complete.
+        shares: of the cross-fitted ensemble's weights, by family; empty before there is an ensemble.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Driver:
         *,
         observe: Callable[[Snapshot], None] = lambda snapshot: None,
         on_member: Callable[[str], None] = lambda member: None,
+        shares: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._problem = problem
         self._options = options
@@ -78,7 +80,8 @@ class Driver:
         self._observe = observe
         self._placement = Placement(executor, options.gpu_shares)
         self._pace = Pace(clock, self._n_slots, problem.plan.n_folds)
-        self._policy: FamilyPolicy = RoundRobin() if clock.deadline is None else EqualTime()
+        self._shares = shares
+        self._policy: FamilyPolicy = RoundRobin()
         self._desk = TrialDesk(
             problem,
             options,
@@ -120,6 +123,7 @@ class Driver:
 
     def _run(self) -> SearchOutcome:
         self._desk.open()
+        self._policy = self._choose_policy()
         self._await_others()
         if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
             try:
@@ -135,6 +139,14 @@ class Driver:
         if ended == "failed":
             raise SearchFailedError(f"no trial was completed; {self._messages[-1]}")
         return SearchOutcome(ended, self._desk.book.skipped)
+
+    def _choose_policy(self) -> FamilyPolicy:
+        """Without a deadline turns are taken: the same trials on every machine."""
+        name = self._options.policy
+        if name == "auto":
+            name = "round-robin" if self._clock.deadline is None else "ensemble-gain"
+        policy = get_policy(name)
+        return policy if isinstance(policy, RoundRobin) else Opening(self._desk.book.opening, policy)
 
     def _has_work(self) -> bool:
         return self._clock.left() > 0 and bool(self._desk.active or self._desk.startable_families())
@@ -265,7 +277,7 @@ class Driver:
             waiting = {trial.family for trial in self._desk.active.values() if self._is_ready(trial)}
             loads = self._placeable(
                 [
-                    FamilyLoad(name, self._desk.book.studies[name].n_counted(), self._pace.spent(name))
+                    self._load(name)
                     for name in self._desk.startable_families()
                     if name not in waiting and self._pace.fits(name)
                 ]
@@ -274,6 +286,16 @@ class Driver:
                 return None
             if (started := self._desk.begin(self._policy.choose(loads))) is not None:
                 return started
+
+    def _load(self, family: str) -> FamilyLoad:
+        desk = self._desk
+        return FamilyLoad(
+            family,
+            desk.book.studies[family].n_counted(),
+            self._pace.spent(family),
+            self._shares().get(family),
+            lag_of(desk.history, family, self._problem.metric),
+        )
 
     def _placeable(self, loads: list[FamilyLoad]) -> list[FamilyLoad]:
         """The families that there is a slot for; a GPU is kept free for the one whose turn it is on the GPUs."""

@@ -24,6 +24,7 @@ class StudyBook:
         skipped: families that take no part, with the reason.
         leases: which trials this driver may touch.
         wishes: of each family's first default point.
+        opening: the families' order of the first trials, names repeated.
     """
 
     studies: dict[str, FamilyStudy] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class StudyBook:
     leases: Leases = field(default_factory=Alone)
     facts: Facts | None = None
     wishes: dict[str, Resources] = field(default_factory=dict)
+    opening: tuple[str, ...] = ()
 
     def resources(self, family: str, params: Params) -> Resources:
         """What one fold of a family wishes for at a point."""

@@ -13,6 +13,8 @@ class SearchOptions:
         n_trials: the total over these families and over all calls; None for no limit.
         budget_seconds: for display; the clock keeps the time.
         model_seed: of the estimators. ``sampler_seed``: of the samplers.
+        policy: which family gets the next trial, a name of :data:`foldsmith.search.policies.POLICIES`; ``"auto"`` takes
+            turns without a time budget, and spends time where the ensemble gains most with one.
         racer: who decides after a few folds whether a trial gets the others.
         gpu_shares: of a GPU that a fold takes, by family, where somebody chose; 0 keeps a family on the CPU.
         fold_seconds: a fold that takes longer is ended; None for many times the family's usual time.
@@ -25,6 +27,7 @@ class SearchOptions:
     budget_seconds: float | None = None
     model_seed: int = 0
     sampler_seed: int = 0
+    policy: str = "auto"
     racer: str = "none"
     gpu_shares: Mapping[str, float] = field(default_factory=dict)
     fold_seconds: float | None = None
