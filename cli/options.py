@@ -44,7 +44,9 @@ data_options = stack(
         type=click.Choice(["stratified", "plain", "group", "stratified_group", "time", "imported"]),
         help="How rows become folds; stratified unless a group, a time or a file is given.",
     ),
-    click.option("--folds", "n_folds", type=click.IntRange(2), help="Number of folds; 8, 5 or 3 by the number of rows."),
+    click.option(
+        "--folds", "n_folds", type=click.IntRange(2), help="Number of folds; 8, 5 or 3 by the number of rows."
+    ),
     click.option("--group", help="Column whose values must not be split over folds."),
     click.option("--time", "time_column", help="Column that orders the rows in time."),
     click.option("--gap", help="Gap before a validation block: rows, or a duration such as 7d."),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import MAX_MEMBERS, greedy
+from foldsmith.ensembling.greedy import greedy, max_members
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, mix
 from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_current, write_current
@@ -74,7 +74,7 @@ def blend_members(problem: Problem, members: MemberStore, chosen: Sequence[Membe
     """Greedy selection over the chosen members."""
     if not chosen:
         raise InputError("there is no complete member to blend yet; run 'foldsmith search' first")
-    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[:MAX_MEMBERS]}
+    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[: max_members(len(problem.judge.y))]}
     result = greedy(oofs, BlendTask(problem.judge))
     tests = {name: members.test(name) for name in result.weights}
     return Blended(
@@ -169,6 +169,12 @@ class RunningEnsemble:
     def notice(self, member: str) -> None:
         """A member was completed."""
         self._wake.set()
+
+    @property
+    def favourites(self) -> tuple[str, ...]:
+        """Members of the latest ensemble, the one with the greatest weight first."""
+        latest = self._latest
+        return () if latest is None else tuple(latest.result.weights)
 
     @property
     def reserve_seconds(self) -> float:

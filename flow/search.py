@@ -30,7 +30,7 @@ from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
-from foldsmith.spaces.registry import get_family, known_families
+from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
 
@@ -66,7 +66,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         InputError: an unknown family or a senseless option.
         ContractError: another driver works in this folder.
     """
-    request = _resolve(problem, request)
+    asked, request = request, _resolve(problem, request)
     lock, folder = claim_driver(problem.folder, is_shared=request.storage is not None)
     problem = replace(problem, folder=folder)
     with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
@@ -93,7 +93,13 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         warnings.append(mirror.warning)
     if hooks.n_failed:
         warnings.append(f"hooks failed ({hooks.n_failed} calls); see 'foldsmith logs hooks'")
-    return SearchReport(outcome.ended, outcome.skipped, blended, "; ".join(warnings) or None)
+    skipped = outcome.skipped if _names_families(problem, asked) else {**available_families()[1], **outcome.skipped}
+    return SearchReport(outcome.ended, skipped, blended, "; ".join(warnings) or None)
+
+
+def _names_families(problem: Problem, request: SearchRequest) -> bool:
+    """Whether somebody chose the families; else it is worth telling which ones lack their package."""
+    return bool(request.families or problem.config.search.families)
 
 
 def check(problem: Problem, request: SearchRequest) -> None:
@@ -133,6 +139,7 @@ def _make_driver(
         request.families,
         request.n_trials,
         request.budget_seconds,
+        plan.layout.n_slots,
         request.model_seed or 0,
         request.sampler_seed or 0,
         policy=request.policy or "auto",
@@ -170,6 +177,7 @@ def _make_driver(
         observe=with_ensemble,
         on_member=on_member,
         shares=lambda: ensemble.shares,
+        favourites=lambda: ensemble.favourites,
     )
 
 
@@ -183,7 +191,7 @@ def _racer(pruner: Pruner | None, n_rows: int) -> str:
 def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     """Flags before config before defaults; everything checked."""
     config = problem.config.search
-    families = tuple(dict.fromkeys(request.families or config.families or known_families()))
+    families = tuple(dict.fromkeys(request.families or config.families or available_families()[0]))
     for name in families:
         get_family(name, problem.folder.code)
     if request.n_trials is not None and request.n_trials < 1:

@@ -11,7 +11,8 @@ class SearchOptions:
     Args:
         families: names, in starting order.
         n_trials: the total over these families and over all calls; None for no limit.
-        budget_seconds: for display; the clock keeps the time.
+        budget_seconds: for display, and for what is worth trying; the clock keeps the time.
+        n_slots: folds that are expected to run side by side.
         model_seed: of the estimators. ``sampler_seed``: of the samplers.
         policy: which family gets the next trial, a name of :data:`foldsmith.search.policies.POLICIES`; ``"auto"`` takes
             turns without a time budget, and spends time where the ensemble gains most with one.
@@ -25,6 +26,7 @@ class SearchOptions:
     families: tuple[str, ...]
     n_trials: int | None = None
     budget_seconds: float | None = None
+    n_slots: int = 1
     model_seed: int = 0
     sampler_seed: int = 0
     policy: str = "auto"
