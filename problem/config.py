@@ -15,6 +15,7 @@ from foldsmith.problem.goal import Task
 
 Executor = Literal["auto", "ray", "local", "inline", "tune"]
 Pruner = Literal["auto", "none", "halving", "median", "hyperband", "wilcoxon"]
+Stopping = Literal["cv-curve", "scored"]
 Policy = Literal["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]
 
 
@@ -67,12 +68,17 @@ def split_section(values: dict[str, Any]) -> SplitSection:
 
 
 class SearchSection(_Section):
-    """Defaults of ``foldsmith search`` and ``run``; flags go before them."""
+    """Defaults of ``foldsmith search`` and ``run``; flags go before them.
+
+    ``stopping`` is how boosting chooses its rounds: ``cv-curve`` by the other folds' curves, ``scored`` by the curve of
+    the fold that is scored itself, as most scripts do: it flatters, and members made so are marked.
+    """
 
     families: list[str] = Field(default_factory=list)
     executor: Executor = "auto"
     policy: Policy = "auto"
     pruner: Pruner = "auto"
+    stopping: Stopping = "cv-curve"
     storage: str | None = None
     model_seed: Annotated[int, Field(ge=0)] = 0
     sampler_seed: Annotated[int, Field(ge=0)] = 0

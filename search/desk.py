@@ -14,6 +14,7 @@ from foldsmith.search.notes import describe_trial
 from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.racing import get_racer
+from foldsmith.search.rounds import stopping_of
 from foldsmith.search.studies import Ask, FamilyStudy
 from foldsmith.search.trials import ActiveTrial, adopt_trial
 from foldsmith.search.view import n_ended
@@ -233,6 +234,7 @@ class TrialDesk:
     def _bind(self, study: FamilyStudy, ask: Ask) -> ActiveTrial | None:
         """Give a trial a member of its own; None when another driver has taken it over meanwhile."""
         problem, family = self._problem, self.book.families[study.family]
+        policy = stopping_of(family, problem.config.search.stopping)
         model_seed = self._options.model_seed if ask.model_seed is None else ask.model_seed
         member = Member(
             id=self._members.reserve(family.prefix),
@@ -241,7 +243,7 @@ class TrialDesk:
             contract=problem.contract,
             family=study.family,
             metric=problem.metric.name,
-            policy=family.stopping,
+            policy=policy,
             space_version=study.space.version,
             params=ask.params,
             seeds={"model": model_seed, "sampler": self._options.sampler_seed},
@@ -250,7 +252,7 @@ class TrialDesk:
             details={"trial_number": ask.trial.number, "fold_hash": problem.plan.hash},
         )
         self._members.write(member)
-        attributes = {"family": study.family, "policy": family.stopping, "model_seed": model_seed}
+        attributes = {"family": study.family, "policy": policy, "model_seed": model_seed}
         if not study.accept(ask, member.id, attributes):
             self._fail_member(member.id, Fault("lost_lease", "another driver took the trial over"))
             return None

@@ -9,12 +9,13 @@ from foldsmith.results.members import MemberStore
 from foldsmith.search.journal import repair_journal
 from foldsmith.search.leases import Alone, Leases, leases_of
 from foldsmith.search.racing import Racer, settle_reports
+from foldsmith.search.rounds import stopping_of
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
 from foldsmith.spaces.portfolio import opening, portfolio_points
 from foldsmith.spaces.registry import get_family
-from foldsmith.spaces.space import Params
+from foldsmith.spaces.space import Params, Space
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class StudyBook:
         """What one fold of a family wishes for at a point."""
         assert self.facts is not None
         return self.families[family].resources(self.facts, params)
+
+
+def _space(problem: Problem, family: Family, facts: Facts) -> Space:
+    """What is searched; members whose rounds were chosen in another way are not this study's."""
+    space = family.space(facts)
+    stopping = stopping_of(family, problem.config.search.stopping)
+    return space if stopping == family.stopping else replace(space, version=f"{space.version}+{stopping}")
 
 
 def open_studies(
@@ -89,7 +97,7 @@ def open_studies(
             storage,
             problem.contract,
             name,
-            family.space(facts),
+            _space(problem, family, facts),
             defaults,
             metric=problem.metric.name,
             greater_is_better=problem.metric.greater_is_better,

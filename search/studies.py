@@ -349,7 +349,7 @@ class FamilyStudy:
 
     def n_seeds(self, number: int) -> int:
         """With how many model seeds the point of a trial was tried, the trial's own included."""
-        return 1 + sum(trial.user_attrs.get("seed_of") == number for trial in self.trials())
+        return 1 + len([trial for trial in self.trials() if trial.user_attrs.get("seed_of") == number])
 
     def repeat(self, number: int, model_seed: int) -> Ask:
         """A new RUNNING trial at the point of a complete one, with another seed of the model."""
