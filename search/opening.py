@@ -1,7 +1,7 @@
 """Opening the studies of a search: which families take part, and what each one's study is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
@@ -9,13 +9,14 @@ from foldsmith.results.members import MemberStore
 from foldsmith.search.journal import repair_journal
 from foldsmith.search.leases import Alone, Leases, leases_of
 from foldsmith.search.racing import Racer, settle_reports
+from foldsmith.search.rounds import stopping_of
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
 from foldsmith.spaces.overrides import check_tables, family_space
-from foldsmith.spaces.portfolio import chosen_portfolios, portfolio_points
+from foldsmith.spaces.portfolio import chosen_portfolios, opening, portfolio_points
 from foldsmith.spaces.registry import get_family
-from foldsmith.spaces.space import Params
+from foldsmith.spaces.space import Params, Space
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class StudyBook:
         skipped: families that take no part, with the reason.
         leases: which trials this driver may touch.
         wishes: of each family's first default point.
+        opening: the families' order of the first trials, names repeated.
     """
 
     studies: dict[str, FamilyStudy] = field(default_factory=dict)
@@ -34,11 +36,19 @@ class StudyBook:
     leases: Leases = field(default_factory=Alone)
     facts: Facts | None = None
     wishes: dict[str, Resources] = field(default_factory=dict)
+    opening: tuple[str, ...] = ()
 
     def resources(self, family: str, params: Params) -> Resources:
         """What one fold of a family wishes for at a point."""
         assert self.facts is not None
         return self.families[family].resources(self.facts, params)
+
+
+def _space(problem: Problem, name: str, family: Family, facts: Facts) -> Space:
+    """What is searched, with people's own ranges; members whose rounds were chosen otherwise are not this study's."""
+    space = family_space(name, family, facts, problem.config.spaces)
+    stopping = stopping_of(family, problem.config.search.stopping)
+    return space if stopping == family.stopping else replace(space, version=f"{space.version}+{stopping}")
 
 
 def open_studies(
@@ -50,12 +60,15 @@ def open_studies(
     seed: int,
     model_seed: int,
     say: Callable[[str], None],
+    budget_seconds: float | None = None,
+    n_slots: int = 1,
 ) -> StudyBook:
     """Open the study of each family that can take the problem, and of those that a dead driver left trials of.
 
     Args:
         storage_url: of a database that several drivers share; None for the folder's journal.
         say: for people.
+        budget_seconds: wall time of this call; it and ``n_slots``, folds side by side, shape the opening.
 
     Raises:
         InputError: none of the families can take this problem, the database cannot be used, or ``[spaces]`` or the
@@ -68,7 +81,7 @@ def open_studies(
     check_tables(config.spaces, names)
     portfolios = chosen_portfolios(config.search.portfolio, problem.folder.root)
     storage = open_storage(problem.folder.journal, storage_url)
-    facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
+    facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows, budget_seconds)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
@@ -82,7 +95,7 @@ def open_studies(
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue
-        space = family_space(name, family, facts, config.spaces)
+        space = _space(problem, name, family, facts)
         points = portfolio_points(family, facts, space=space, portfolios=portfolios)
         book.families[name] = family
         book.wishes[name] = family.resources(facts, points[0] if points else {})
@@ -103,4 +116,4 @@ def open_studies(
     if not any(name in book.studies for name in names):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in book.skipped.items())
         raise InputError(f"none of the families can take this problem ({reasons}); name others")
-    return book
+    return replace(book, opening=opening(facts, [name for name in names if name in book.studies], n_slots=n_slots))
