@@ -7,7 +7,8 @@ from typing import Any
 
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.errors import InputError
-from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.comparable import comparable, own_version
+from foldsmith.results.members import MemberStore
 from foldsmith.spaces.learning import MIN_TRIALS, Evidence, as_errors, learn_points, make_evidence
 from foldsmith.spaces.portfolio_file import VERSION, Portfolio, TaskClass, own_path, read_portfolio, write_portfolio
 
@@ -83,18 +84,14 @@ def learned_entries(evidence: dict[str, Any]) -> dict[str, Any]:
 def competition_evidence(problem: Problem) -> dict[str, Evidence]:
     """What a competition says of each family that comes with foldsmith; a user's own family is known there only."""
     task: TaskClass = "classification" if problem.goal.is_classification else "regression"
-    trials: dict[str, list[Member]] = {}
-    for member in MemberStore(problem.folder).all(contract=problem.contract, states=["complete"]):
-        if member.kind == "trial" and member.scores is not None and ":" not in member.family:
-            trials.setdefault(member.family, []).append(member)
+    complete = MemberStore(problem.folder).all(contract=problem.contract, states=["complete"])
     found = {}
-    for name, members in trials.items():
-        # Changed ranges change no parameter's meaning; another version of the family's own space may.
-        version = max(members, key=lambda member: member.created).space_version.partition("+")[0]
-        same = [member for member in members if member.space_version.partition("+")[0] == version]
-        values = [member.scores.value for member in same if member.scores is not None]
+    for name in sorted({member.family for member in complete if member.kind == "trial" and ":" not in member.family}):
+        members = comparable(complete, name)
+        values = [member.scores.value for member in members if member.scores is not None]
         errors = as_errors(values, greater_is_better=problem.metric.greater_is_better)
-        rows = [(member.params, float(error), member.seconds) for member, error in zip(same, errors, strict=True)]
+        rows = [(member.params, float(error), member.seconds) for member, error in zip(members, errors, strict=True)]
+        version = own_version(members[-1].space_version) if members else ""
         if (evidence := make_evidence(task, problem.data.train.n_rows, version, rows)) is not None:
             found[name] = evidence
     return found

@@ -13,6 +13,7 @@ from foldsmith.problem.dataset import open_dataset
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import write_bytes
 from foldsmith.problem.folder import Folder
+from foldsmith.results.comparable import comparable, own_version
 from foldsmith.results.members import MemberStore
 from foldsmith.results.top import ranked
 from foldsmith.spaces.family import Facts, Family
@@ -52,7 +53,7 @@ class Shrunk:
     """A space shrunk around its best trials.
 
     Args:
-        n_trials: complete ones; ``n_top`` of them are the best.
+        n_trials: complete ones at different points.
         before, after: the parameters that became smaller.
         toml: the table ``[spaces.<family>]`` that says so.
     """
@@ -116,12 +117,8 @@ def shrink(root: Path, name: str, top: float = 0.2, *, write: bool = False) -> S
     family = get_family(name, problem.folder.code)
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
     own, space = family.space(facts), family_space(name, family, facts, problem.config.spaces)
-    members = [
-        member
-        for member in MemberStore(problem.folder).all(contract=problem.contract, states=["complete"])
-        # Changed ranges change no parameter's meaning; another version of the family's own space may.
-        if member.family == name and member.space_version.partition("+")[0] == own.version
-    ]
+    complete = MemberStore(problem.folder).all(contract=problem.contract, states=["complete"])
+    members = comparable(complete, name, own_version(own.version))
     best_first = ranked(members, greater_is_better=problem.metric.greater_is_better)
     after = shrink_space(space, [member.params for member in best_first], top)
     if not after:

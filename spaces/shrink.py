@@ -31,7 +31,7 @@ def shrink_space(space: Space, trials: Sequence[Mapping[str, Any]], top: float) 
         raise InputError(f"--top {top:.0%} is not above 0 % and at most 100 %; take 20%, for example")
     if len(trials) < MIN_TRIALS:
         raise InputError(
-            f"{space.version} has {len(trials)} complete trials of this contract, shrinking needs {MIN_TRIALS}; "
+            f"{space.version} has {len(trials)} complete trials at different points, shrinking needs {MIN_TRIALS}; "
             "search on"
         )
     best = trials[: max(MIN_TOP, math.ceil(top * len(trials)))]
