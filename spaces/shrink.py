@@ -73,7 +73,8 @@ def _rounded(value: float, towards: Any) -> float:
     if value == 0:
         return 0.0
     unit = math.floor(math.log10(abs(value))) - 2
-    return float(f"{towards(value / 10.0**unit) * 10.0**unit:.12g}")
+    digits = round(value / 10.0**unit, 6)  # 0.95 is often 0.9499999999999999 here
+    return float(f"{towards(digits) * 10.0**unit:.12g}")
 
 
 def as_override(param: Param, own: Param | None) -> Any:
