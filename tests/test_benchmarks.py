@@ -102,3 +102,52 @@ def test_torn_starts_are_no_starts(load: Any, tmp_path: Path) -> None:
     kills = load("kills")
     assert kills._starts(tmp_path) == [[1, "knn", {"k": 3}, 0]]
     assert kills._what([1, "knn", {"k": 3}, 0]) == kills._what([2, "knn", {"k": 3}, 0])
+
+
+def measured_of(portfolio: Any, errors: list[list[float]]) -> Any:
+    """Two defaults and two points of linear, with made-up errors on sets of toy rows."""
+    from foldsmith.spaces.toy import make_problem
+
+    configs = [
+        portfolio.Config("linear", None, 0),
+        portfolio.Config("linear", None, 1),
+        portfolio.Config("linear", {"C": 5.0, "numeric": "quantile"}),
+        portfolio.Config("knn", None, 0),
+    ]
+    facts = [make_problem("binary").facts] * len(errors)
+    return portfolio.Measured(configs, facts, np.array(errors), np.ones((len(errors), len(configs))))
+
+
+def test_a_portfolio_is_derived_from_what_was_measured(load: Any) -> None:
+    portfolio = load("portfolio")
+    measured = measured_of(portfolio, [[0.4, 0.3, 0.1, 0.2], [0.4, 0.3, 0.1, 0.2], [0.2, 0.3, 0.4, 0.1]])
+    assert portfolio.pick(measured)[:2] == [3, 2]
+    derived = portfolio.derive(measured, ["linear", "knn"])
+    assert derived.first[:2] == ("knn", "linear")
+    assert [dict(entry.params) for entry in derived.points["linear"]] == [{"C": 5.0, "numeric": "quantile"}]
+    assert derived.points["knn"] == ()
+    assert derived.points["xgboost"] == portfolio.shipped_portfolio().points["xgboost"]
+    assert set(derived.weights) == set(portfolio.shipped_portfolio().weights)
+
+
+def test_the_check_knows_the_best_list_from_a_random_one(load: Any) -> None:
+    portfolio = load("portfolio")
+    measured = measured_of(portfolio, [[0.3, 0.4, 0.1, 0.2]] * 3)  # what two sets say holds on the third
+    records = {record["name"]: record for record in portfolio.check(measured, ["linear", "knn"])}
+    assert records["portfolio_greedy"]["gap_after_1"] == 0
+    assert 0.4 < records["portfolio_random"]["gap_after_1"] < 0.8  # of gaps 0, 2/3, 1 and 1, one at random
+    assert records["portfolio_random"]["gap_after_4"] == 0
+    assert records["portfolio_shipped"]["n_sets"] == 3
+
+
+def test_points_are_cross_validated_as_a_search_does(load: Any, tmp_path: Path) -> None:
+    from foldsmith.spaces.registry import get_family
+
+    bench = load("_measured")
+    which = bench.open_set("iris", tmp_path / "iris", n_rows=90, n_folds=3)
+    assert which.problem.data.train.n_rows == 90 and which.problem.plan.n_folds == 3
+    family = get_family("linear")
+    good, seconds = bench.Bench(which, fold_seconds=60).error(family, {"C": 1.0, "numeric": "standard"})
+    poor, _ = bench.Bench(which, fold_seconds=60).error(family, {"C": 1e-4, "numeric": "standard"})
+    failed, _ = bench.Bench(which, fold_seconds=60).error(family, {"C": 1.0})
+    assert 0 < good < 0.3 < poor < 1.1 and failed == float("inf") and seconds > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def add_text(problem: Problem, text: str) -> None:
     path.write_text(path.read_text() + text)
 
 
-def add_trials(problem: Problem, add_member: AddMember, n: int = 25, **facts: object) -> None:
+def add_trials(problem: Problem, add_member: AddMember, n: int = 25, **facts: Any) -> None:
     """Members of the family linear; the nearer C is to 1 the better they are."""
     for number in range(n):
         C = 10.0 ** (-3 + 6 * number / (n - 1))
@@ -56,7 +57,7 @@ def test_the_view_shows_the_space_as_it_is_searched(make_problem: MakeProblem) -
 def test_the_view_needs_no_frozen_folds_and_takes_the_configs_families(files: dict[str, Path], tmp_path: Path) -> None:
     from foldsmith.flow.setup import SetupRequest, init
 
-    init(tmp_path / "comp", SetupRequest(**files, target="y", families=("knn", "linear")))
+    init(tmp_path / "comp", SetupRequest(files["train"], files["test"], "y", families=("knn", "linear")))
     assert [view.family for view in view_spaces(tmp_path / "comp")] == ["knn", "linear"]
 
 
@@ -114,7 +115,7 @@ def test_comments_of_the_file_survive_and_what_is_narrower_stays(
     "facts", [{"space_version": "linear@0"}, {"contract": "another"}, {"family": "knn"}, {"kind": "blend"}]
 )
 def test_other_trials_say_nothing_of_this_space(
-    facts: dict[str, str], make_problem: MakeProblem, add_member: AddMember
+    facts: dict[str, Any], make_problem: MakeProblem, add_member: AddMember
 ) -> None:
     problem = make_problem()
     add_trials(problem, add_member, **facts)

@@ -138,7 +138,7 @@ def test_tables_belong_to_families() -> None:
 
 def test_a_familys_table_is_laid_over_its_space() -> None:
     facts, family = make_problem().facts, get_family("lightgbm")
-    tables = {"lightgbm": {"max_leaf": [8, 64], "path_smooth": [0.0, 10.0]}, "knn": {"k": 3}}
+    tables: dict[str, dict[str, Any]] = {"lightgbm": {"max_leaf": [8, 64], "path_smooth": [0.0, 10.0]}, "knn": {"k": 3}}
     space = family_space("lightgbm", family, facts, tables)
     assert space.params["num_leaves"] == Int(8, 64, log=True)
     assert space.params["path_smooth"] == Float(0.0, 10.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foldsmith.spaces.points import fit_point, middle
-from foldsmith.spaces.space import Choice, Condition, Float, Int, Space
+from foldsmith.spaces.space import Choice, Condition, Float, Int, Params, Space
 from foldsmith.spaces.toy import random_point
 
 SPACE = Space(
@@ -16,7 +16,7 @@ SPACE = Space(
         "depth": Int(1, 9),
     },
 )
-BASE = {"policy": "wide", "leaves": 16, "rate": 0.05, "depth": 4}
+BASE: Params = {"policy": "wide", "leaves": 16, "rate": 0.05, "depth": 4}
 
 
 def test_a_point_of_the_space_stays_as_it_is() -> None:

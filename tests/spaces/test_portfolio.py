@@ -118,7 +118,7 @@ def test_points_move_into_a_changed_space() -> None:
 def test_every_shipped_point_lies_in_the_space_of_every_problem(name: str, goal: str, n_rows: int) -> None:
     family = get_family(name)
     for kinds in ((), ("numeric",)):
-        facts = dataclasses.replace(make_problem(goal, kinds=kinds).facts, n_rows=n_rows)  # type: ignore[arg-type]
+        facts = dataclasses.replace(make_problem(goal, kinds=kinds).facts, n_rows=n_rows)
         points = portfolio_points(family, facts, portfolios=[shipped_portfolio()])
         for point in points:
             family.space(facts).check(point)
