@@ -33,6 +33,8 @@ COMMANDS = {
     "submit": ("combining", "Write submission files."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
     "service": ("service", "Print a systemd unit that resumes the search after a reboot."),
+    "space": ("spaces", "Show the search spaces, or shrink one around its best trials."),
+    "portfolio": ("spaces", "Learn starting points from finished competitions."),
     "mirror": ("mirroring", "Copy members and studies to an object store, and back."),
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foldsmith.flow.ensemble import Blended
     from foldsmith.flow.launch import SearchRequest
     from foldsmith.flow.search import Observer, SearchReport
+    from foldsmith.flow.spaces import Shrunk, SpaceView
     from foldsmith.problem.contract import Problem
     from foldsmith.results.members import Member, MemberStore
 
@@ -233,6 +234,18 @@ class Competition:
 
         rows = top_rows(self.members, self.problem.contract, greater_is_better=self.problem.metric.greater_is_better)
         return pd.DataFrame([row.to_json() for row in rows[:n]])
+
+    def spaces(self, families: Sequence[str] = ()) -> "list[SpaceView]":
+        """What is searched here, and the points that a search starts from; of all families by default."""
+        from foldsmith.flow.spaces import view_spaces
+
+        return view_spaces(self.root, families)
+
+    def shrink_space(self, family: str, *, top: float = 0.2, write: bool = False) -> "Shrunk":
+        """Shrink a family's ranges around its best trials; see :func:`foldsmith.flow.spaces.shrink`."""
+        from foldsmith.flow.spaces import shrink
+
+        return shrink(self.root, family, top, write=write)
 
 
 def _as_blend(member: "Member") -> Blend:

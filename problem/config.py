@@ -70,6 +70,8 @@ def split_section(values: dict[str, Any]) -> SplitSection:
 class SearchSection(_Section):
     """Defaults of ``foldsmith search`` and ``run``; flags go before them.
 
+    ``portfolio`` is ``"none"``, for a start from the families' own defaults alone, or a file to use instead of the
+    user's own portfolio.
     ``stopping`` is how boosting chooses its rounds: ``cv-curve`` by the other folds' curves, ``scored`` by the curve of
     the fold that is scored itself, as most scripts do: it flatters, and members made so are marked.
     """
@@ -82,6 +84,7 @@ class SearchSection(_Section):
     storage: str | None = None
     model_seed: Annotated[int, Field(ge=0)] = 0
     sampler_seed: Annotated[int, Field(ge=0)] = 0
+    portfolio: Annotated[str, Field(min_length=1)] | None = None
 
 
 class RigSection(_Section):
@@ -130,6 +133,7 @@ class Config(_Section):
 
     Args:
         columns: kinds that people know better than the inference.
+        spaces: ranges that people change, by family and parameter; :mod:`foldsmith.spaces.overrides` reads them.
     """
 
     format: int = FORMAT
@@ -141,6 +145,7 @@ class Config(_Section):
     rig: RigSection = Field(default_factory=RigSection)
     store: StoreSection = Field(default_factory=StoreSection)
     hooks: HooksSection = Field(default_factory=HooksSection)
+    spaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def load_config(path: Path) -> Config:

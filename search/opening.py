@@ -13,7 +13,8 @@ from foldsmith.search.rounds import stopping_of
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
-from foldsmith.spaces.portfolio import opening, portfolio_points
+from foldsmith.spaces.overrides import check_tables, family_space
+from foldsmith.spaces.portfolio import chosen_portfolios, opening, portfolio_points
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params, Space
 
@@ -43,9 +44,9 @@ class StudyBook:
         return self.families[family].resources(self.facts, params)
 
 
-def _space(problem: Problem, family: Family, facts: Facts) -> Space:
-    """What is searched; members whose rounds were chosen in another way are not this study's."""
-    space = family.space(facts)
+def _space(problem: Problem, name: str, family: Family, facts: Facts) -> Space:
+    """What is searched, with people's own ranges; members whose rounds were chosen otherwise are not this study's."""
+    space = family_space(name, family, facts, problem.config.spaces)
     stopping = stopping_of(family, problem.config.search.stopping)
     return space if stopping == family.stopping else replace(space, version=f"{space.version}+{stopping}")
 
@@ -70,11 +71,15 @@ def open_studies(
         budget_seconds: wall time of this call; it and ``n_slots``, folds side by side, shape the opening.
 
     Raises:
-        InputError: none of the families can take this problem, or the database cannot be used.
+        InputError: none of the families can take this problem, the database cannot be used, or ``[spaces]`` or the
+            portfolio is wrong.
         ContractError: the racer judges by other values than a study holds.
     """
     if storage_url is None and (cut := repair_journal(problem.folder.journal)):
         say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
+    config = problem.config
+    check_tables(config.spaces, names)
+    portfolios = chosen_portfolios(config.search.portfolio, problem.folder.root)
     storage = open_storage(problem.folder.journal, storage_url)
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows, budget_seconds)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
@@ -90,15 +95,16 @@ def open_studies(
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue
-        defaults = portfolio_points(family, facts)
+        space = _space(problem, name, family, facts)
+        points = portfolio_points(family, facts, space=space, portfolios=portfolios)
         book.families[name] = family
-        book.wishes[name] = family.resources(facts, defaults[0] if defaults else {})
+        book.wishes[name] = family.resources(facts, points[0] if points else {})
         book.studies[name] = FamilyStudy(
             storage,
             problem.contract,
             name,
-            _space(problem, family, facts),
-            defaults,
+            space,
+            points,
             metric=problem.metric.name,
             greater_is_better=problem.metric.greater_is_better,
             seed=seed,

@@ -71,7 +71,7 @@ class FamilyStudy:
     Args:
         storage: opened by the driver.
         space: what is searched.
-        defaults: points to try before the sampler decides.
+        defaults: points to try before the sampler decides, in this order.
         metric: what the dashboard calls the value.
         seed: of the sampler. ``model_seed`` is part of what makes two trials the same.
         leases: what this driver may touch when it shares the storage with others.
@@ -119,7 +119,7 @@ class FamilyStudy:
         self.reporting = self._read_reporting()
         for params in defaults:
             space.check(params)  # Optuna would fail in the middle of an ask, or take it as it is
-        self._defaults = list(defaults)
+        self._defaults = {point_key(params): params for params in defaults}
 
     @property
     def optuna_study(self) -> optuna.Study:
@@ -232,7 +232,7 @@ class FamilyStudy:
     def _ask(self) -> Ask | None:
         if self._leases.is_shared:
             self.reporting = self._read_reporting()  # another driver may have chosen it since we came
-        self._enqueue_defaults()
+        self._enqueue_next_default()
         for attempt in range(MAX_ATTEMPTS):
             name, number = self._study.study_name, len(self.trials())
             self.tally()  # another driver may have come first
@@ -251,12 +251,14 @@ class FamilyStudy:
     def _was_enqueued(self, trial: optuna.Trial) -> bool:
         return was_enqueued(self.frozen(trial))
 
-    def _enqueue_defaults(self) -> None:
-        """Enqueue the defaults that were not tried and do not wait already (an ask lost in a crash is repeated)."""
-        untried = self.tally().untried([point_key(params) for params in self._defaults])
-        for params in self._defaults:
-            if point_key(params) in untried:
-                self._study.enqueue_trial(params)
+    def _enqueue_next_default(self) -> None:
+        """Enqueue the first default that was not tried and does not wait (an ask lost in a crash is repeated).
+
+        One at a time: what a search does not come to leaves no trial behind, and no ask writes more than one point.
+        """
+        untried = self.tally().untried(list(self._defaults))
+        if key := next((key for key in self._defaults if key in untried), None):
+            self._study.enqueue_trial(self._defaults[key])
 
     def accept(self, ask: Ask, member: str, attributes: dict[str, Any]) -> bool:
         """Bind a trial to its member: from now on a crash leaves a trial that can be adopted.

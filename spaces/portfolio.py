@@ -6,6 +6,7 @@ is short, its points are moved into the space of the problem at hand, and a samp
 
 import heapq
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from foldsmith.spaces.costs import fold_seconds
 from foldsmith.spaces.family import Facts, Family
@@ -26,7 +27,7 @@ def portfolio_points(
 
     Args:
         space: what is searched, when people changed the family's own; every point is moved into it.
-        portfolios: in order; the user's own and the shipped one by default, see :func:`known_portfolios`.
+        portfolios: in order; the user's own and the shipped one by default, see :func:`chosen_portfolios`.
 
     Raises:
         UnknownNameError: a default of the family is not a point of its space.
@@ -38,8 +39,9 @@ def portfolio_points(
         own.check(point)
     space = own if space is None else space
     base = defaults[0] if defaults else {}
-    portfolios = known_portfolios() if portfolios is None else portfolios
-    entries = (entry.params for portfolio in portfolios for entry in portfolio.suiting(family.name, facts))
+    portfolios = chosen_portfolios(None, Path()) if portfolios is None else portfolios
+    suiting = [entry for portfolio in portfolios for entry in portfolio.suiting(family.name, facts)]
+    entries = [entry.params for entry in suiting if entry.space in ("", own.version)]
     points = _distinct(fit_point(point, space, base) for point in [*defaults, *entries])[:MAX_POINTS]
     for point in points:
         space.check(point)
@@ -54,13 +56,23 @@ def _distinct(points: Iterable[Params]) -> list[Params]:
     return found
 
 
-def known_portfolios() -> list[Portfolio]:
-    """The user's own portfolio, if there is one, then the shipped one."""
-    path = own_path()
-    return [*([read_portfolio(path)] if path.is_file() else []), shipped_portfolio()]
+def chosen_portfolios(setting: str | None, root: Path) -> list[Portfolio]:
+    """The portfolios of a search, the user's own before the shipped one.
+
+    Args:
+        setting: ``[search] portfolio``: ``"none"`` for defaults alone, or the path of a file to use as the user's own.
+        root: the competition folder, where relative paths start.
+    """
+    if setting == "none":
+        return []
+    own = own_path() if setting is None else root / Path(setting).expanduser()
+    is_there = setting is not None or own.is_file()
+    return [*([read_portfolio(own)] if is_there else []), shipped_portfolio()]
 
 
-def opening(facts: Facts, names: Sequence[str], *, n_slots: int = 1) -> tuple[str, ...]:
+def opening(
+    facts: Facts, names: Sequence[str], *, n_slots: int = 1, portfolio: Portfolio | None = None
+) -> tuple[str, ...]:
     """Whose turn it is at the start of a search: families in order, with repetition.
 
     The k-th turn of a family is for its k-th point of :func:`portfolio_points`. Every family has one turn before any
@@ -70,8 +82,9 @@ def opening(facts: Facts, names: Sequence[str], *, n_slots: int = 1) -> tuple[st
     Args:
         names: the families that take part; only these appear.
         n_slots: folds that run side by side; it and the budget bound the length.
+        portfolio: knows the order and the weights; the shipped one by default.
     """
-    portfolio = shipped_portfolio()
+    portfolio = portfolio or shipped_portfolio()
     turns = list(_first_round(facts, list(dict.fromkeys(names)), portfolio))
     left = None if facts.budget_seconds is None else facts.budget_seconds * n_slots
     if left is not None:

@@ -46,12 +46,14 @@ class Entry:
         task: the tasks that it is for.
         rows: the sizes of tables that it is for.
         source: where it is known from.
+        space: version of the family's own space that it was measured in; "" when the names alone say what is meant.
     """
 
     params: Mapping[str, Any]
     task: TaskClass = "any"
     rows: RowClass = "any"
     source: str = ""
+    space: str = ""
 
     def suits(self, facts: Facts) -> bool:
         """Whether it is meant for such a problem."""
@@ -59,7 +61,8 @@ class Entry:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"params": dict(self.params), "task": self.task, "rows": self.rows, "source": self.source}
+        known = {"params": dict(self.params), "task": self.task, "rows": self.rows, "source": self.source}
+        return {**known, "space": self.space} if self.space else known
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,14 @@ class Portfolio:
     Args:
         first: families in the order of the first round.
         weights: how many further points of a family are worth one of a family of weight 1.
+        evidence: what the points were learned from, by contract; see :mod:`foldsmith.spaces.learning`.
     """
 
     version: str
     first: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     points: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def suiting(self, family: str, facts: Facts) -> list[Entry]:
         """The family's entries for such a problem, in order."""
@@ -99,6 +104,7 @@ def read_portfolio(path: Path) -> Portfolio:
         tuple(record.get("first", ())),
         dict(record.get("weights", {})),
         {family: tuple(_entry(path, family, entry) for entry in entries) for family, entries in points.items()},
+        dict(record.get("evidence", {})),
     )
 
 
@@ -110,7 +116,7 @@ def _entry(path: Path, family: str, record: Any) -> Entry:
         if value not in get_args(known):
             expected = ", ".join(get_args(known))
             raise InputError(f"{path}: {what} of an entry of {family!r} is {value!r}; choose one of {expected}")
-    return Entry(record["params"], task, rows, str(record.get("source", "")))
+    return Entry(record["params"], task, rows, str(record.get("source", "")), str(record.get("space", "")))
 
 
 def write_portfolio(path: Path, portfolio: Portfolio) -> None:
@@ -122,6 +128,8 @@ def write_portfolio(path: Path, portfolio: Portfolio) -> None:
         "weights": dict(portfolio.weights),
         "points": {family: [entry.to_json() for entry in entries] for family, entries in portfolio.points.items()},
     }
+    if portfolio.evidence:
+        record["evidence"] = dict(portfolio.evidence)
     write_json(path, record)
 
 

@@ -46,6 +46,14 @@ def frames_of(task: Task = "binary", n_train: int = 60, n_test: int = 12) -> tup
     return frame.iloc[:n_train], frame.iloc[n_train:].drop(columns="y")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_own_portfolio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the person who runs the tests has learned must not change them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOLDSMITH_PORTFOLIO", str(tmp_path_factory.mktemp("home") / "portfolio.json"))
+        yield
+
+
 @pytest.fixture
 def make_frames() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
     """``frames_of``."""

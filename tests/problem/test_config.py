@@ -183,3 +183,23 @@ def test_hooks(path: Path) -> None:
     edit(path, "on_best", "on_bets")
     with pytest.raises(UnknownNameError, match="'hooks.on_bets'; did you mean 'hooks.on_best'"):
         load_config(path)
+
+
+def test_spaces_are_kept_as_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "foldsmith.toml"
+    save_config(path, a_config(), {})
+    assert load_config(path).spaces == {}
+    text = '[spaces.lightgbm]\nnum_leaves = [8, 64]\nextra_trees = true\n[spaces."mine:Toy"]\nshift = { low = 0.1 }\n'
+    path.write_text(path.read_text() + text)
+    assert load_config(path).spaces == {
+        "lightgbm": {"num_leaves": [8, 64], "extra_trees": True},
+        "mine:Toy": {"shift": {"low": 0.1}},
+    }
+
+
+def test_a_space_is_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "foldsmith.toml"
+    save_config(path, a_config(), {})
+    path.write_text(path.read_text() + "[spaces]\nlightgbm = 3\n")
+    with pytest.raises(InputError, match=r"spaces.lightgbm = 3: .*dictionary"):
+        load_config(path)

@@ -298,8 +298,8 @@ class TestDeadline:
         (problem.folder.code / "go").touch()
         assert make_driver(problem, family, n_trials=2).run().ended == "done"
         again = [trial for trial in trials(problem, family) if trial.state == TrialState.COMPLETE]
-        assert [trial.params["do"] for trial in again] == ["fit", "wait"]  # the second default waited already
-        assert again[1].params == trials(problem, family)[0].params
+        assert [trial.params["do"] for trial in again] == ["wait", "fit"]
+        assert again[0].params == trials(problem, family)[0].params
         assert len(fits(problem)) == 6
 
     def test_a_trial_with_fitted_folds_is_taken_up(
