@@ -16,7 +16,7 @@ from foldsmith.spaces import estimates
 from foldsmith.spaces.boosting import GPU_ROWS, HISTOGRAM_BYTES, MAX_ROUNDS, CurveWatch, as_columns
 from foldsmith.spaces.encoding import TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
-from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.matrices import TreeFold, tree_matrices
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 
 OBJECTIVES = {
@@ -166,7 +166,7 @@ class LightGBM(Family):
         """
         import lightgbm
 
-        encoder, train, valid = _cuda_checked(_datasets, task)
+        encoder, train, valid = _cuda_checked(self._datasets, task)
         goal = task.goal
         watch = CurveWatch(goal.monitor_greater_is_better, lambda: task.is_late)
         params = {
@@ -212,7 +212,38 @@ class LightGBM(Family):
 
         booster = lightgbm.Booster(model_file=folder / "model.txt")
         n_outputs = booster.num_model_per_iteration()
-        return FittedLightGBM(booster, TreeEncoder.load(folder), n_outputs, None)
+        return FittedLightGBM(booster, self.load_encoder(folder), n_outputs, None)
+
+    def matrices(self, task: FoldTask) -> TreeFold:
+        """What is binned; it depends on the fold alone. A family on other columns overrides it and ``load_encoder``."""
+        return tree_matrices(task)
+
+    def load_encoder(self, folder: Path) -> TreeEncoder:
+        """The encoder of :meth:`matrices`, as it was saved."""
+        return TreeEncoder.load(folder)
+
+    def _datasets(self, task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
+        """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
+        import lightgbm
+
+        def make() -> tuple[TreeEncoder, Any, Any]:
+            fold = self.matrices(task)
+            # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
+            shared: dict[str, Any] = {
+                "categorical_feature": fold.encoder.categorical,
+                # The data lie where they were made: training elsewhere ends the process.
+                "params": {**BINNING, "num_threads": task.threads, "device_type": task.device},
+            }
+            train = lightgbm.Dataset(fold.train, task.y[task.train_rows], **shared).construct()
+            valid = lightgbm.Dataset(fold.valid, task.y[task.valid_rows], reference=train, **shared).construct()
+            return fold.encoder, train, valid
+
+        found: tuple[TreeEncoder, Any, Any] = task.cache.get(
+            (f"{self.name} data", task.fold_key, task.goal, task.device),
+            make,
+            lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
+        )
+        return found
 
 
 def _cuda_checked(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -233,27 +264,3 @@ def _device_used(booster: Any, asked: str) -> str:
     if stated != asked:
         raise FoldsmithError(f"LightGBM trained on {stated!r} though device {asked!r} was asked for; {NO_CUDA}")
     return str(stated)
-
-
-def _datasets(task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
-    """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
-    import lightgbm
-
-    def make() -> tuple[TreeEncoder, Any, Any]:
-        fold = tree_matrices(task)
-        # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
-        shared: dict[str, Any] = {
-            "categorical_feature": fold.encoder.categorical,
-            # The data lie where they were made: training elsewhere ends the process.
-            "params": {**BINNING, "num_threads": task.threads, "device_type": task.device},
-        }
-        train = lightgbm.Dataset(fold.train, task.y[task.train_rows], **shared).construct()
-        valid = lightgbm.Dataset(fold.valid, task.y[task.valid_rows], reference=train, **shared).construct()
-        return fold.encoder, train, valid
-
-    found: tuple[TreeEncoder, Any, Any] = task.cache.get(
-        ("lightgbm data", task.fold_key, task.goal, task.device),
-        make,
-        lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
-    )
-    return found
