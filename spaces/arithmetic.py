@@ -1,16 +1,15 @@
 """Sums, differences, products and ratios of two or three numeric columns."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.spaces.scaling import Matrix
 
-OPERATIONS = ("+", "-", "*", "/")
+OPERATIONS = (np.add, np.subtract, np.multiply, np.divide)
 NO_COLUMN = -1
 
-# One row per formula: (left, operation, right, second operation, third column); the last two are -1 for two columns.
+# One row per formula: left column, place in OPERATIONS, right column, then a second operation and a third column, both
+# -1 for a formula of two columns.
 Formulas = NDArray[np.int64]
 
 
@@ -44,22 +43,7 @@ def evaluate(formulas: Formulas, numbers: Matrix) -> Matrix:
     out = np.empty((len(numbers), len(formulas)), np.float32)
     with np.errstate(all="ignore"):
         for place, (left, first, right, second, third) in enumerate(formulas):
-            result = _apply(first, numbers[:, left], numbers[:, right])
-            out[:, place] = result if third == NO_COLUMN else _apply(second, result, numbers[:, third])
+            result = OPERATIONS[first](numbers[:, left], numbers[:, right])
+            out[:, place] = result if third == NO_COLUMN else OPERATIONS[second](result, numbers[:, third])
     out[~np.isfinite(out)] = np.nan
     return out
-
-
-def describe(formula: NDArray[np.int64], names: list[str]) -> str:
-    """How a person would write it.
-
-    >>> describe(np.array([0, 3, 1, 1, 2]), ["a", "b", "c"])
-    '(a / b) - c'
-    """
-    left, first, right, second, third = formula
-    pair = f"{names[left]} {OPERATIONS[first]} {names[right]}"
-    return pair if third == NO_COLUMN else f"({pair}) {OPERATIONS[second]} {names[third]}"
-
-
-def _apply(operation: int, left: Any, right: Any) -> Any:
-    return (np.add, np.subtract, np.multiply, np.divide)[operation](left, right)

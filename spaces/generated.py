@@ -21,10 +21,12 @@ from foldsmith.spaces.target_encoding import Levels, inner_folds, target_columns
 
 N_FORMULAS = 300  # candidates of each kind
 N_STATISTICS = 100
-N_CROSSES = 60
+N_CROSSES = 60  # combinations of columns; each gives a column per target and one for the frequency
+MOST_CROSSED = 300  # columns of combinations, so that many classes do not bring many more
 SAMPLE_ROWS = 10_000  # that candidates are judged on
 MAX_COLUMNS = 60
 MAX_CELLS = 40_000_000  # of the generated matrix: 160 MB
+CANDIDATE_BYTES = 120 << 20  # all candidates of the sample, their ranks, and the booster that judges them
 MOST_VALUES = 50  # of a numeric column that can serve as a category too
 
 
@@ -159,7 +161,7 @@ class _Plan:
         return cls(
             draw_formulas(sources.n_numbers, N_FORMULAS, seed),
             draw_statistics(levels.shape[1], sources.n_numbers, N_STATISTICS, seed),
-            draw_crosses(sizes, N_CROSSES, n_targets, seed),
+            draw_crosses(sizes, min(N_CROSSES, MOST_CROSSED // (n_targets + 1)), n_targets, seed),
         )
 
     def take(self, columns: NDArray[np.int64]) -> "_Plan":
@@ -170,9 +172,7 @@ class _Plan:
         statistics, crosses = rest[rest < second] - first, rest[rest >= second] - second
         return _Plan(self.formulas[formulas], self.statistics[statistics], self.crosses[crosses])
 
-    def fit(
-        self, sources: Sources, matrix: Matrix, y: NDArray[Any], goal: Goal, seed: int
-    ) -> tuple[Generator, Matrix]:
+    def fit(self, sources: Sources, matrix: Matrix, y: NDArray[Any], goal: Goal, seed: int) -> tuple[Generator, Matrix]:
         """The fitted generator and its columns for the rows of ``matrix``, cross-fitted."""
         numbers, levels = sources.numbers(matrix), sources.levels(matrix)
         statistics = GroupStatistics.fit(self.statistics, levels, numbers, seed)

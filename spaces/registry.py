@@ -10,6 +10,7 @@ from foldsmith.spaces.family import Family
 # In the order in which a search starts them: the likely best first, then the ones that differ most from it.
 FAMILIES = {
     "lightgbm": "foldsmith.spaces.lightgbm:LightGBM",
+    "lightgbm_fe": "foldsmith.spaces.lightgbm_fe:LightGBMFE",
     "xgboost": "foldsmith.spaces.xgboost:XGBoost",
     "linear": "foldsmith.spaces.linear:Linear",
     "extra_trees": "foldsmith.spaces.forests:ExtraTrees",

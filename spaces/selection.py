@@ -21,11 +21,10 @@ def standard_ranks(matrix: Matrix) -> NDArray[np.float32]:
     """
     import pandas as pd
 
-    ranks = pd.DataFrame(matrix).rank()
-    ranks = (ranks - (ranks.notna().sum() + 1) / 2).fillna(0).to_numpy(np.float32, copy=True)
-    length = np.linalg.norm(ranks, axis=0)
+    ranked = pd.DataFrame(matrix).rank()
+    ranks = (ranked - (ranked.notna().sum() + 1) / 2).fillna(0).to_numpy(np.float32, copy=True)
     ranks[:, _is_near_constant(matrix)] = 0
-    return np.asarray(ranks / np.maximum(length, 1e-12), np.float32)
+    return ranks / np.maximum(np.linalg.norm(ranks, axis=0), np.float32(1e-12))
 
 
 def _is_near_constant(matrix: Matrix) -> NDArray[np.bool_]:
@@ -58,6 +57,8 @@ def select(
     ranks = standard_ranks(np.hstack([given[rows], candidates[rows]]))
     relevance = np.abs(standard_ranks(targets[rows].astype(np.float32)).T @ ranks[:, given.shape[1] :]).max(axis=0)
     distinct = _distinct(ranks, given.shape[1], relevance, 3 * limit)
+    if not len(distinct):
+        return distinct
     gains = _gains(np.hstack([given, candidates[:, distinct]]), y, goal, seed)[given.shape[1] :]
     best = np.argsort(-gains, kind="stable")[:limit]
     return np.sort(distinct[best[gains[best] > 0]])
