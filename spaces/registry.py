@@ -38,6 +38,7 @@ class FamilyEntry:
 # In the order in which a search starts them: the likely best first, then the ones that differ most from it.
 FAMILIES = {
     "lightgbm": FamilyEntry("foldsmith.spaces.lightgbm:LightGBM"),
+    "lightgbm_fe": FamilyEntry("foldsmith.spaces.lightgbm_fe:LightGBMFE"),
     "xgboost": FamilyEntry("foldsmith.spaces.xgboost:XGBoost"),
     "linear": FamilyEntry("foldsmith.spaces.linear:Linear"),
     "extra_trees": FamilyEntry("foldsmith.spaces.forests:ExtraTrees"),

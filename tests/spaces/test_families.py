@@ -6,6 +6,7 @@ from foldsmith.spaces import forests, lightgbm, xgboost
 from foldsmith.spaces.forests import ExtraTrees, RandomForest
 from foldsmith.spaces.knn import KNN
 from foldsmith.spaces.lightgbm import LightGBM
+from foldsmith.spaces.lightgbm_fe import LightGBMFE
 from foldsmith.spaces.linear import Linear
 from foldsmith.spaces.mlp import MLP
 from foldsmith.spaces.testing import FamilySuite
@@ -22,6 +23,10 @@ def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestLightGBM(FamilySuite):
     family = LightGBM()
+
+
+class TestLightGBMFE(FamilySuite):
+    family = LightGBMFE()
 
 
 class TestXGBoost(FamilySuite):
