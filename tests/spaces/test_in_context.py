@@ -48,7 +48,8 @@ class StandInEstimator:
 
     def _seen(self, matrix: NDArray[Any]) -> NDArray[Any]:
         filled = np.where(np.isnan(matrix), self._means, matrix)
-        return np.clip((filled - self._means) / self._scales, -3, 3)
+        seen: NDArray[Any] = np.clip((filled - self._means) / self._scales, -3, 3)
+        return seen
 
     def fit(self, matrix: NDArray[Any], target: NDArray[Any]) -> "StandInEstimator":
         known = np.isfinite(matrix)
