@@ -172,8 +172,8 @@ class Workbench:
         return self._task(job, train, valid, number=fold, name=str(fold))
 
     def refit_task(self, job: Job) -> FoldTask:
-        """All rows as one fold without validation rows; its seed is that of a fold after the last one."""
-        rows = np.arange(self.problem.data.train.n_rows)
+        """All rows but the plan's holdout as one fold without validation rows, with the seed of one fold more."""
+        rows = np.flatnonzero(~self.problem.plan.holdout)
         return self._task(job, rows, rows[:0], number=self.problem.plan.n_folds, name="all")
 
     def _task(

@@ -24,7 +24,7 @@ MAX_ROWS = 20_000  # the time grows with their square
 MAX_CLASSES = 20  # one machine for each pair
 MAX_STEPS = 1_000_000  # of the solver: some minutes
 LATE_STEPS = 1000
-CACHE_MB = 256  # of kernel values
+CACHE_MB = 128  # of kernel values
 BLOCK = 2048  # rows predicted at a time
 CALIBRATION_C = 10.0  # a slight penalty keeps the slope finite where the held-back rows are separable
 
@@ -143,7 +143,7 @@ class SVM(Family):
         """The matrix in float64, kernel values in the solver and of a block of rows."""
         scaling: Any = params["numeric"]
         matrices = 6 * estimates.matrix_bytes(facts, estimates.n_dense_columns(facts, scaling))
-        kernel = min(8 * facts.n_rows**2, CACHE_MB * estimates.MIB) + 16 * BLOCK * facts.n_rows
+        kernel = min(8 * facts.n_rows**2, CACHE_MB * estimates.MIB) + 12 * BLOCK * facts.n_rows
         return Resources(ram_bytes=estimates.WORKER_BYTES + matrices + estimates.output_bytes(facts) + kernel)
 
     def fit_fold(self, task: FoldTask) -> FittedFold:

@@ -228,6 +228,17 @@ def test_a_stored_refit_predicts_another_test_file(problem: Problem, fits: Calla
     assert fits(problem).count("re-0001 0 all") == 1
 
 
+def test_a_refit_leaves_the_holdout_alone(problem: Problem) -> None:
+    bench = Workbench(problem.folder.root)
+    holdout = np.arange(60) % 10 == 3
+    bench.problem = replace(problem, plan=replace(problem.plan, holdout=holdout))
+    job = refitted_job(problem)
+    task = bench.refit_task(job)
+    np.testing.assert_array_equal(task.train_rows, np.flatnonzero(~holdout))
+    assert len(task.valid_rows) == 0
+    assert task.seed not in {bench.fold_task(job, fold).seed for fold in range(3)}
+
+
 def test_a_refitting_family_with_a_curve_is_refused(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LightGBM, "refits", True)
     fault = Workbench(problem.folder.root).run(boosting_job(problem)).fault
