@@ -168,8 +168,18 @@ class Workbench:
 
     def fold_task(self, job: Job, fold: int) -> FoldTask:
         """The fold as a family sees it."""
+        train, valid = self.problem.plan.split(job.repeat, fold)
+        return self._task(job, train, valid, number=fold, name=str(fold))
+
+    def refit_task(self, job: Job) -> FoldTask:
+        """All rows but the plan's holdout as one fold without validation rows, with the seed of one fold more."""
+        rows = np.flatnonzero(~self.problem.plan.holdout)
+        return self._task(job, rows, rows[:0], number=self.problem.plan.n_folds, name="all")
+
+    def _task(
+        self, job: Job, train: NDArray[np.int64], valid: NDArray[np.int64], *, number: int, name: str
+    ) -> FoldTask:
         problem = self.problem
-        train, valid = problem.plan.split(job.repeat, fold)
         return FoldTask(
             goal=problem.goal,
             table=problem.data.train,
@@ -177,8 +187,8 @@ class Workbench:
             train_rows=train,
             valid_rows=valid,
             params=job.params,
-            seed=fold_seed(job.model_seed, job.repeat, fold),
-            fold_key=f"{problem.contract}/{job.repeat}-{fold}",
+            seed=fold_seed(job.model_seed, job.repeat, number),
+            fold_key=f"{problem.contract}/{job.repeat}-{name}",
             threads=job.threads,
             device=job.device,
             deadline=job.deadline,
@@ -194,6 +204,11 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
         record = store.fitted()
         return JobResult(job, record["seconds"], record["provisional"], facts=record["facts"])
     family = bench.family(job.family)
+    if family.refits and family.stopping == "cv-curve":
+        raise FoldsmithError(
+            f"{family.name} refits on all rows but chooses its rounds by curves ({family.stopping}), of which a fit on "
+            "all rows has none; set refits = False, or stopping to 'fixed' or 'inner'"
+        )
     task = bench.fold_task(job, fold)
     began = time.perf_counter()
     fitted = family.fit_fold(task)
@@ -202,26 +217,14 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
     provisional = _provisional(bench.problem, fitted, task, valid)
     inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
-    record = {
-        "member": job.member,
-        "fold": fold,
-        "repeat": job.repeat,
-        "seed": task.seed,
-        "provisional": provisional,
-        "inner_round": inner_round,
-        "seconds": time.perf_counter() - began,
-        "facts": fitted.facts,
-        "slot": job.slot,
-        "threads": job.threads,
-        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-    }
-    store.save_fitted(fitted.save, fitted.curve, record)
+    record = _fit_record(job, fold, task, fitted, time.perf_counter() - began)
+    store.save_fitted(fitted.save, fitted.curve, {**record, "provisional": provisional, "inner_round": inner_round})
     note_fit(bench.problem.folder, job)
     if by_curve:
         bench.remember(job, fold, fitted)
     else:
         assert valid is not None
-        store.save_done(valid, _predict(bench.problem, fitted, bench.problem.data.test, None), {"round": None})
+        store.save_done(valid, _predict_test(bench.problem, family, fitted, None), {"round": None})
     return JobResult(job, 0.0, provisional, facts=fitted.facts)
 
 
@@ -236,7 +239,7 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
             fitted = bench.recall(job, fold, store)
             task = bench.fold_task(job, fold)
             valid = _predict(problem, fitted, task.table.take(task.valid_rows), rounds[fold])
-            store.save_done(valid, _predict(problem, fitted, problem.data.test, rounds[fold]), {"round": rounds[fold]})
+            store.save_done(valid, _predict_test(problem, family, fitted, rounds[fold]), {"round": rounds[fold]})
     oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, np.float32)
     for fold, store in enumerate(stores):
         oof[problem.plan.split(job.repeat, fold)[1]] = store.valid()
@@ -244,15 +247,44 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
     if not np.isfinite(scores.value):
         raise FloatingPointError(f"{problem.metric.name} is undefined for these predictions")
     member = members.get(job.member)
+    if family.refits:
+        test = refit(bench, job)
+        stores.append(members.refit(job.member, job.repeat))
+    else:
+        test = mean_prediction(problem, [store.test() for store in stores])
     records = [store.fitted() for store in stores]
     details = {**member.details, "rounds": rounds, "fold_facts": [record["facts"] for record in records]}
     seconds = float(sum(record["seconds"] for record in records))
     members.finish(
         replace(member, scores=scores, seconds=seconds, details=details, versions=library_versions()),
         oof,
-        mean_prediction(problem, [store.test() for store in stores]),
+        test,
     )
     return JobResult(job, 0.0, scores=scores)
+
+
+def refit(bench: Workbench, job: Job) -> NDArray[np.float32]:
+    """The test rows ``(n_test, n_outputs)`` predicted by one model of all rows, which is stored beside the folds.
+
+    What is stored already is not made again; for another test file only the prediction is.
+    """
+    problem, family = bench.problem, bench.family(job.family)
+    store = bench.members.refit(job.member, job.repeat)
+    state, test_file = store.state(verify=True), problem.data.test_fingerprint
+    if state == "done" and store.done()["test_fingerprint"] == test_file:
+        return store.test()
+    if state == "missing":
+        task = bench.refit_task(job)
+        began = time.perf_counter()
+        fitted = family.fit_fold(task)
+        seconds = time.perf_counter() - began
+        store.save_fitted(fitted.save, None, _fit_record(job, "all", task, fitted, seconds))
+        note_fit(problem.folder, job)
+    else:
+        fitted = family.load(store.path)
+    test = _predict(problem, fitted, problem.data.test, None)
+    store.save_done(None, test, {"round": None, "test_fingerprint": test_file})
+    return test
 
 
 def mean_prediction(problem: Problem, predictions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -310,6 +342,27 @@ def _inner_round(problem: Problem, family: Family, task: FoldTask) -> int | None
     return _own_best(problem, curve)
 
 
+def _fit_record(job: Job, fold: int | str, task: FoldTask, fitted: FittedFold, seconds: float) -> dict[str, Any]:
+    return {
+        "member": job.member,
+        "fold": fold,
+        "repeat": job.repeat,
+        "seed": task.seed,
+        "seconds": seconds,
+        "facts": fitted.facts,
+        "slot": job.slot,
+        "threads": job.threads,
+        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def _predict_test(
+    problem: Problem, family: Family, fitted: FittedFold, round: int | None
+) -> NDArray[np.float32] | None:
+    """A fold model's share in the test prediction; None where a model of all rows makes it alone."""
+    return None if family.refits else _predict(problem, fitted, problem.data.test, round)
+
+
 def _predict(problem: Problem, fitted: FittedFold, table: Any, round: int | None) -> NDArray[np.float32]:
     prediction = problem.to_output(fitted.predict(table, round))
     if not np.isfinite(prediction).all():
@@ -358,7 +411,7 @@ def note_fit(folder: Folder, job: Job) -> None:
     """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
     folder.logs.mkdir(exist_ok=True)
     with open(folder.logs / "fits.log", "a") as file:
-        file.write(f"{job.member} {job.repeat} {job.fold}\n")
+        file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
 
 
 def _reason(error: BaseException) -> str:

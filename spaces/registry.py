@@ -45,6 +45,10 @@ FAMILIES = {
     "mlp": FamilyEntry("foldsmith.spaces.mlp:MLP"),
     "random_forest": FamilyEntry("foldsmith.spaces.forests:RandomForest"),
     "knn": FamilyEntry("foldsmith.spaces.knn:KNN"),
+    "svm": FamilyEntry("foldsmith.spaces.svm:SVM", by_default=False),
+    "gp": FamilyEntry("foldsmith.spaces.gp:GP", by_default=False),
+    "tabicl": FamilyEntry("foldsmith.spaces.tabicl:TabICL", package="tabicl", extra="foundation", by_default=False),
+    "tabpfn": FamilyEntry("foldsmith.spaces.tabpfn:TabPFN", package="tabpfn", extra="foundation", by_default=False),
 }
 
 

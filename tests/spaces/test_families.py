@@ -4,11 +4,13 @@ import pytest
 
 from foldsmith.spaces import forests, lightgbm, xgboost
 from foldsmith.spaces.forests import ExtraTrees, RandomForest
+from foldsmith.spaces.gp import GP
 from foldsmith.spaces.knn import KNN
 from foldsmith.spaces.lightgbm import LightGBM
 from foldsmith.spaces.lightgbm_fe import LightGBMFE
 from foldsmith.spaces.linear import Linear
 from foldsmith.spaces.mlp import MLP
+from foldsmith.spaces.svm import SVM
 from foldsmith.spaces.testing import FamilySuite
 from foldsmith.spaces.xgboost import XGBoost
 
@@ -51,3 +53,11 @@ class TestKNN(FamilySuite):
 
 class TestMLP(FamilySuite):
     family = MLP()
+
+
+class TestSVM(FamilySuite):
+    family = SVM()
+
+
+class TestGP(FamilySuite):
+    family = GP()
