@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
@@ -28,6 +28,8 @@ from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
 from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.family import Family, FittedFold, FoldTask
+from foldsmith.spaces.featured import Featured
+from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
@@ -133,16 +135,39 @@ class Workbench:
         return MemberStore(self.problem.folder)
 
     def family(self, name: str) -> Family:
-        """The family called ``name``."""
+        """The family called ``name``, on the user's features if there are any."""
         if name not in self._families:
-            self._families[name] = get_family(name, self.problem.folder.code)
+            family = get_family(name, self.problem.folder.code)
+            self._families[name] = family if self.features is None else Featured(family, self.features)
         return self._families[name]
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The user's transformers, as they were when this worker did its first job."""
+        return load_features(self.problem.config.features.use, self.problem.folder.code)
+
+    def check_features(self, job: Job) -> None:
+        """Refuse a job of a trial that began with other features: workers read the code at different times.
+
+        Raises:
+            InputError: ``[features]`` or the code was changed while the search runs.
+        """
+        if not self.members.has(job.member):
+            return  # a copy of the folder on another machine, made of what the driver had
+        mine = "" if self.features is None else self.features.suffix
+        version = self.members.get(job.member).space_version
+        if version and version != version.partition("+features-")[0] + mine:
+            raise InputError(
+                f"[features] or its code was changed since this search began: the trial is {version}, the code now is "
+                f"{mine.removeprefix('+') or 'without features'}; start the search again"
+            )
 
     def run(self, job: Job) -> JobResult:
         """Do the job; any error becomes a fault of the result."""
         began = time.perf_counter()
         with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
             try:
+                self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
             except Exception as error:  # a failing fold must end one trial, never the worker
                 fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])

@@ -12,6 +12,8 @@ from foldsmith.search.racing import Racer, settle_reports
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
+from foldsmith.spaces.featured import Featured
+from foldsmith.spaces.features import load_features, try_features
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
@@ -56,13 +58,16 @@ def open_studies(
         say: for people.
 
     Raises:
-        InputError: none of the families can take this problem, or the database cannot be used.
+        InputError: none of the families can take this problem, the user's features fail on a sample, or the database
+            cannot be used.
         ContractError: the racer judges by other values than a study holds.
     """
     if storage_url is None and (cut := repair_journal(problem.folder.journal)):
         say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
     storage = open_storage(problem.folder.journal, storage_url)
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
+    features = load_features(problem.config.features.use, problem.folder.code)
+    made = None if features is None else try_features(features, problem.data.train, problem.fit_y)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
@@ -73,6 +78,8 @@ def open_studies(
                 raise
             book.skipped[name] = str(error)  # a user's family that is gone must not stop the others
             continue
+        if features is not None:
+            family = Featured(family, features, made)
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue
