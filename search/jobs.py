@@ -121,6 +121,7 @@ class Workbench:
         self._on_over_limit = on_over_limit
         self._cache = FoldCache(cache_bytes)
         self._families: dict[str, Family] = {}
+        self._watch: PeakWatch | None = None
         self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
         self._n_recent = n_recent
 
@@ -166,6 +167,7 @@ class Workbench:
         """Do the job; any error becomes a fault of the result."""
         began = time.perf_counter()
         with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+            self._watch = watch
             try:
                 self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
@@ -179,6 +181,11 @@ class Workbench:
             held_bytes=watch.held_bytes,
             vram_bytes=held_vram_bytes() if job.device == "cuda" else 0,
         )
+
+    @property
+    def peak_bytes(self) -> int:
+        """Private memory of this worker at its highest so far in this job; 0 outside of one."""
+        return 0 if self._watch is None else self._watch.peak_bytes
 
     def remember(self, job: Job, fold: int, fitted: FittedFold) -> None:
         """Keep a fitted model until its member is finished."""
@@ -238,6 +245,7 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
         "facts": fitted.facts,
         "slot": job.slot,
         "threads": job.threads,
+        "peak_bytes": bench.peak_bytes,
         "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     store.save_fitted(fitted.save, fitted.curve, record)
