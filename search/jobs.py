@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
@@ -28,6 +28,8 @@ from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
 from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.family import Family, FittedFold, FoldTask
+from foldsmith.spaces.featured import Featured
+from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
@@ -119,6 +121,7 @@ class Workbench:
         self._on_over_limit = on_over_limit
         self._cache = FoldCache(cache_bytes)
         self._families: dict[str, Family] = {}
+        self._watch: PeakWatch | None = None
         self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
         self._n_recent = n_recent
 
@@ -133,16 +136,40 @@ class Workbench:
         return MemberStore(self.problem.folder)
 
     def family(self, name: str) -> Family:
-        """The family called ``name``."""
+        """The family called ``name``, on the user's features if there are any."""
         if name not in self._families:
-            self._families[name] = get_family(name, self.problem.folder.code)
+            family = get_family(name, self.problem.folder.code)
+            self._families[name] = family if self.features is None else Featured(family, self.features)
         return self._families[name]
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The user's transformers, as they were when this worker did its first job."""
+        return load_features(self.problem.config.features.use, self.problem.folder.code)
+
+    def check_features(self, job: Job) -> None:
+        """Refuse a job of a trial that began with other features: workers read the code at different times.
+
+        Raises:
+            InputError: ``[features]`` or the code was changed while the search runs.
+        """
+        if not self.members.has(job.member):
+            return  # a copy of the folder on another machine, made of what the driver had
+        mine = "" if self.features is None else self.features.suffix
+        version = self.members.get(job.member).space_version
+        if version and version != version.partition("+features-")[0] + mine:
+            raise InputError(
+                f"[features] or its code was changed since this search began: the trial is {version}, the code now is "
+                f"{mine.removeprefix('+') or 'without features'}; start the search again"
+            )
 
     def run(self, job: Job) -> JobResult:
         """Do the job; any error becomes a fault of the result."""
         began = time.perf_counter()
         with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+            self._watch = watch
             try:
+                self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
             except Exception as error:  # a failing fold must end one trial, never the worker
                 fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
@@ -154,6 +181,11 @@ class Workbench:
             held_bytes=watch.held_bytes,
             vram_bytes=held_vram_bytes() if job.device == "cuda" else 0,
         )
+
+    @property
+    def peak_bytes(self) -> int:
+        """Private memory of this worker at its highest so far in this job; 0 outside of one."""
+        return 0 if self._watch is None else self._watch.peak_bytes
 
     def remember(self, job: Job, fold: int, fitted: FittedFold) -> None:
         """Keep a fitted model until its member is finished."""
@@ -217,7 +249,7 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
     provisional = _provisional(bench.problem, fitted, task, valid)
     inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
-    record = _fit_record(job, fold, task, fitted, time.perf_counter() - began)
+    record = _fit_record(bench, job, fold, task, fitted, time.perf_counter() - began)
     store.save_fitted(fitted.save, fitted.curve, {**record, "provisional": provisional, "inner_round": inner_round})
     note_fit(bench.problem.folder, job)
     if by_curve:
@@ -278,7 +310,7 @@ def refit(bench: Workbench, job: Job) -> NDArray[np.float32]:
         began = time.perf_counter()
         fitted = family.fit_fold(task)
         seconds = time.perf_counter() - began
-        store.save_fitted(fitted.save, None, _fit_record(job, "all", task, fitted, seconds))
+        store.save_fitted(fitted.save, None, _fit_record(bench, job, "all", task, fitted, seconds))
         note_fit(problem.folder, job)
     else:
         fitted = family.load(store.path)
@@ -342,7 +374,9 @@ def _inner_round(problem: Problem, family: Family, task: FoldTask) -> int | None
     return _own_best(problem, curve)
 
 
-def _fit_record(job: Job, fold: int | str, task: FoldTask, fitted: FittedFold, seconds: float) -> dict[str, Any]:
+def _fit_record(
+    bench: Workbench, job: Job, fold: int | str, task: FoldTask, fitted: FittedFold, seconds: float
+) -> dict[str, Any]:
     return {
         "member": job.member,
         "fold": fold,
@@ -352,6 +386,7 @@ def _fit_record(job: Job, fold: int | str, task: FoldTask, fitted: FittedFold, s
         "facts": fitted.facts,
         "slot": job.slot,
         "threads": job.threads,
+        "peak_bytes": bench.peak_bytes,
         "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
