@@ -39,6 +39,7 @@ class FamilyEntry:
 FAMILIES = {
     "lightgbm": FamilyEntry("foldsmith.spaces.lightgbm:LightGBM"),
     "xgboost": FamilyEntry("foldsmith.spaces.xgboost:XGBoost"),
+    "catboost": FamilyEntry("foldsmith.spaces.catboost:CatBoost", package="catboost", extra="catboost"),
     "linear": FamilyEntry("foldsmith.spaces.linear:Linear"),
     "extra_trees": FamilyEntry("foldsmith.spaces.forests:ExtraTrees"),
     "mlp": FamilyEntry("foldsmith.spaces.mlp:MLP"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from foldsmith.spaces import forests, lightgbm, xgboost
+from foldsmith.spaces import catboost, forests, lightgbm, xgboost
+from foldsmith.spaces.catboost import CatBoost
 from foldsmith.spaces.forests import ExtraTrees, RandomForest
 from foldsmith.spaces.knn import KNN
 from foldsmith.spaces.lightgbm import LightGBM
@@ -17,6 +18,7 @@ def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough trees to learn the suite's problems, few enough for a quick run."""
     monkeypatch.setattr(lightgbm, "MAX_ROUNDS", 200)
     monkeypatch.setattr(xgboost, "MAX_ROUNDS", 200)
+    monkeypatch.setattr(catboost, "MAX_ROUNDS", 100)
     monkeypatch.setattr(forests, "N_TREES", 50)
 
 
@@ -26,6 +28,10 @@ class TestLightGBM(FamilySuite):
 
 class TestXGBoost(FamilySuite):
     family = XGBoost()
+
+
+class TestCatBoost(FamilySuite):
+    family = CatBoost()
 
 
 class TestExtraTrees(FamilySuite):
