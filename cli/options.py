@@ -44,7 +44,9 @@ data_options = stack(
         type=click.Choice(["stratified", "plain", "group", "stratified_group", "time", "imported"]),
         help="How rows become folds; stratified unless a group, a time or a file is given.",
     ),
-    click.option("--folds", "n_folds", type=click.IntRange(2), help="Number of folds; 5 by default."),
+    click.option(
+        "--folds", "n_folds", type=click.IntRange(2), help="Number of folds; 8, 5 or 3 by the number of rows."
+    ),
     click.option("--group", help="Column whose values must not be split over folds."),
     click.option("--time", "time_column", help="Column that orders the rows in time."),
     click.option("--gap", help="Gap before a validation block: rows, or a duration such as 7d."),
@@ -63,8 +65,13 @@ search_options = stack(
     click.option("--fold-timeout", help="A fold that takes longer is ended; far more than usual by default."),
     click.option(
         "--pruner",
-        type=click.Choice(["none", "halving", "median", "hyperband", "wilcoxon"]),
-        help="Who ends trials after a few folds; halving gives all folds to the best third.",
+        type=click.Choice(["auto", "none", "halving", "median", "hyperband", "wilcoxon"]),
+        help="Who ends trials after a few folds; halving, with auto on big data, gives all folds to the best third.",
+    ),
+    click.option(
+        "--policy",
+        type=click.Choice(["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]),
+        help="Which family gets the next trial; with a time budget, the one that the ensemble gains most from.",
     ),
     click.option(
         "--executor",

@@ -64,7 +64,7 @@ def _rig(options: Mapping[str, Any]) -> dict[str, Any]:
         "gpus": None if gpus is None else () if gpus == "none" else split_names(gpus),
         "per_gpu": None if per_gpu is None else parse_per_gpu(per_gpu),
         "fold_seconds": None if timeout is None else parse_duration(timeout),
-        **{name: options.get(name) for name in ("ram_limit", "address", "storage", "pruner")},
+        **{name: options.get(name) for name in ("ram_limit", "address", "storage", "policy", "pruner")},
     }
 
 

@@ -32,7 +32,7 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         task=data.get("task"),
         positive=data.get("positive"),
         scheme=data.get("scheme"),
-        n_folds=data.get("n_folds") or 5,
+        n_folds=data.get("n_folds"),
         group=data.get("group"),
         time=data.get("time_column"),
         gap=data.get("gap"),

@@ -1,7 +1,7 @@
 """What an ensembler is given, and what it gives back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +60,8 @@ class EnsembleResult:
         nested_oof: ``(n_rows, n_outputs)`` float32, NaN where no fold covers the row.
         decision: for label metrics the rule fitted on all covered rows, for test predictions.
         reason: why this ensemble, for people.
+        shares: mean weight by member over the ensembles of ``nested_oof``, sum 1: what members are worth where they
+            were not chosen by the rows that they are judged on.
     """
 
     method: str
@@ -70,6 +72,7 @@ class EnsembleResult:
     nested_oof: NDArray[np.float32]
     decision: Decision | None
     reason: str = ""
+    shares: dict[str, float] = field(default_factory=dict)
 
     def details(self) -> dict[str, Any]:
         """What is stored beside the arrays, as plain values."""

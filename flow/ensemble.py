@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import MAX_MEMBERS, greedy
+from foldsmith.ensembling.greedy import greedy, max_members
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, mix
 from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_current, write_current
@@ -74,12 +74,20 @@ def blend_members(problem: Problem, members: MemberStore, chosen: Sequence[Membe
     """Greedy selection over the chosen members."""
     if not chosen:
         raise InputError("there is no complete member to blend yet; run 'foldsmith search' first")
-    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[:MAX_MEMBERS]}
+    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[: max_members(len(problem.judge.y))]}
     result = greedy(oofs, BlendTask(problem.judge))
     tests = {name: members.test(name) for name in result.weights}
     return Blended(
         result, mix(result.weights, tests, problem.metric.blend_space), tuple(member.id for member in chosen)
     )
+
+
+def family_shares(result: EnsembleResult, members: Sequence[Member]) -> dict[str, float]:
+    """Shares of the cross-fitted ensemble's weights by family, 0 for one that has members and no weight."""
+    shares = {member.family: 0.0 for member in members}
+    for member in members:
+        shares[member.family] += result.shares.get(member.id, 0.0)
+    return shares
 
 
 def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: str | None = None) -> Member:
@@ -132,6 +140,7 @@ class RunningEnsemble:
     Attributes:
         standing: nested score, standard error and size of the best ensemble; None before the first.
         best: the best ensemble if it was found in this call, else None.
+        shares: of the latest cross-fitted ensemble's weights, by family; empty before the first.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -144,6 +153,7 @@ class RunningEnsemble:
         self._seconds = 0.5
         self._latest: Blended | None = None
         self.best: Blended | None = None
+        self.shares: dict[str, float] = {}
         self.standing: tuple[float, float, int] | None = None
         self._n_candidates = 0  # that the standing ensemble was chosen from
         if (stored := best_blend(problem, self._members)) is not None and stored.scores is not None:
@@ -159,6 +169,12 @@ class RunningEnsemble:
     def notice(self, member: str) -> None:
         """A member was completed."""
         self._wake.set()
+
+    @property
+    def favourites(self) -> tuple[str, ...]:
+        """Members of the latest ensemble, the one with the greatest weight first."""
+        latest = self._latest
+        return () if latest is None else tuple(latest.result.weights)
 
     @property
     def reserve_seconds(self) -> float:
@@ -210,6 +226,7 @@ class RunningEnsemble:
             self.standing = (nested.value, nested.sem, len(blended.result.weights))
             self.best = blended
         self._latest = blended
+        self.shares = family_shares(blended.result, chosen)
         in_use = set(blended.result.weights) | set(self.best.result.weights if self.best else ())
         self._keeper.trim(chosen, in_use)
         self._seconds = time.perf_counter() - began

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from foldsmith.flow.durations import show_clock
-from foldsmith.problem.config import Executor, Pruner
+from foldsmith.problem.config import Executor, Policy, Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import read_json, write_json
@@ -26,6 +26,7 @@ class SearchRequest:
         gpus, per_gpu, ram_limit: see :class:`foldsmith.flow.rig.RigRequest`.
         address: of a Ray cluster to join.
         storage: URL of a database that several drivers share; None for the folder's journal.
+        policy: which family gets the next trial.
         pruner: who decides after a few folds whether a trial gets the others.
         fold_seconds: a fold that takes longer is ended.
     """
@@ -45,6 +46,7 @@ class SearchRequest:
     ram_limit: str | None = None
     address: str | None = None
     storage: str | None = None
+    policy: Policy | None = None
     pruner: Pruner | None = None
     fold_seconds: float | None = None
 

@@ -18,7 +18,7 @@ from foldsmith.flow.mirror import SearchMirror
 from foldsmith.flow.rig import RigRequest, plan_rig
 from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
-from foldsmith.problem.config import Pruner
+from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
@@ -30,12 +30,14 @@ from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
-from foldsmith.spaces.registry import get_family, known_families
+from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
 
 # Starting Ray takes 5-25 s; below this budget spawned processes get more done.
 SHORT_BUDGET_SECONDS = 150.0
+# From here on folds are too dear to give all of them to every point; below, the ensemble wants complete members more.
+RACING_ROWS = 100_000
 # For the last uploads to a mirror; what is not done by then, 'foldsmith mirror push' does.
 MIRROR_SECONDS = 10.0
 
@@ -64,7 +66,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         InputError: an unknown family or a senseless option.
         ContractError: another driver works in this folder.
     """
-    request = _resolve(problem, request)
+    asked, request = request, _resolve(problem, request)
     lock, folder = claim_driver(problem.folder, is_shared=request.storage is not None)
     problem = replace(problem, folder=folder)
     with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
@@ -91,7 +93,13 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         warnings.append(mirror.warning)
     if hooks.n_failed:
         warnings.append(f"hooks failed ({hooks.n_failed} calls); see 'foldsmith logs hooks'")
-    return SearchReport(outcome.ended, outcome.skipped, blended, "; ".join(warnings) or None)
+    skipped = outcome.skipped if _names_families(problem, asked) else {**available_families()[1], **outcome.skipped}
+    return SearchReport(outcome.ended, skipped, blended, "; ".join(warnings) or None)
+
+
+def _names_families(problem: Problem, request: SearchRequest) -> bool:
+    """Whether somebody chose the families; else it is worth telling which ones lack their package."""
+    return bool(request.families or problem.config.search.families)
 
 
 def check(problem: Problem, request: SearchRequest) -> None:
@@ -131,9 +139,11 @@ def _make_driver(
         request.families,
         request.n_trials,
         request.budget_seconds,
+        plan.layout.n_slots,
         request.model_seed or 0,
         request.sampler_seed or 0,
-        racer=request.pruner or "none",
+        policy=request.policy or "auto",
+        racer=_racer(request.pruner, problem.data.train.n_rows),
         gpu_shares=plan.gpu_shares,
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
@@ -166,13 +176,22 @@ def _make_driver(
         Clock(deadline, lambda: ensemble.reserve_seconds),
         observe=with_ensemble,
         on_member=on_member,
+        shares=lambda: ensemble.shares,
+        favourites=lambda: ensemble.favourites,
     )
+
+
+def _racer(pruner: Pruner | None, n_rows: int) -> str:
+    """On big tables a fold or two for everyone and full cross-validation for what survives; else all folds."""
+    if pruner not in (None, "auto"):
+        return str(pruner)
+    return "halving" if n_rows >= RACING_ROWS else "none"
 
 
 def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     """Flags before config before defaults; everything checked."""
     config = problem.config.search
-    families = tuple(dict.fromkeys(request.families or config.families or known_families()))
+    families = tuple(dict.fromkeys(request.families or config.families or available_families()[0]))
     for name in families:
         get_family(name, problem.folder.code)
     if request.n_trials is not None and request.n_trials < 1:
@@ -187,7 +206,12 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         raise InputError(f"seed {min(model_seed, sampler_seed)} is negative; give 0 or more")
     executor = request.executor or config.executor
     pruner = request.pruner or config.pruner
-    for what, name, known in (("executor", executor, ExecutorName), ("pruner", pruner, Pruner)):
+    policy = request.policy or config.policy
+    for what, name, known in (
+        ("executor", executor, ExecutorName),
+        ("pruner", pruner, Pruner),
+        ("policy", policy, Policy),
+    ):
         if name not in get_args(known):
             raise UnknownNameError(what, name, get_args(known))
     rig = problem.config.rig
@@ -206,6 +230,7 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
         budget_seconds=budget_seconds,
         address=address,
         storage=request.storage or config.storage,
+        policy=policy,
         pruner=pruner,
         fold_seconds=fold_seconds,
     )

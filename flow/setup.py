@@ -3,6 +3,9 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from foldsmith.problem.columns import Column, Kind, infer_columns
 from foldsmith.problem.config import (
@@ -18,6 +21,7 @@ from foldsmith.problem.contract import config_metric, propose_plan
 from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.problem.files import file_digest
+from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.metrics import get_metric
@@ -37,7 +41,7 @@ class SetupRequest:
     Args:
         train, test, sample: files.
         target, id, metric, task, positive: names.
-        scheme, n_folds, group, time, gap, fold_file: the fold plan.
+        scheme, n_folds, group, time, gap, fold_file: the fold plan; the number of folds follows the rows.
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
     """
@@ -51,7 +55,7 @@ class SetupRequest:
     task: Task | None = None
     positive: str | None = None
     scheme: str | None = None
-    n_folds: int = 5
+    n_folds: int | None = None
     group: str | None = None
     time: str | None = None
     gap: str | None = None
@@ -129,7 +133,7 @@ def _infer(
     task = request.task
     if task is None and request.metric is not None:
         task = _task_of_metric(request.metric, root)
-    target, _, task_reason = type_target(
+    target, y, task_reason = type_target(
         frames.train[request.target], name=request.target, task=task, positive=request.positive
     )
     metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
@@ -156,7 +160,7 @@ def _infer(
             positive=target.positive,
         ),
         problem=ProblemSection(task=target.task, metric=metric.name),
-        split=_split(request, target.task, root),
+        split=_split(request, target.task, root, frames, y),
         columns=overrides,
         search=SearchSection(
             families=list(request.families), model_seed=request.model_seed, sampler_seed=request.sampler_seed
@@ -176,7 +180,7 @@ def _task_of_metric(name: str, root: Path) -> Task | None:
     return "regression" if tasks == {"regression"} else None
 
 
-def _split(request: SetupRequest, task: Task, root: Path) -> SplitSection:
+def _split(request: SetupRequest, task: Task, root: Path, frames: Frames, y: NDArray[Any]) -> SplitSection:
     scheme = request.scheme
     if scheme is None:
         if request.fold_file is not None:
@@ -189,7 +193,7 @@ def _split(request: SetupRequest, task: Task, root: Path) -> SplitSection:
             scheme = "stratified"
     values = {
         "scheme": scheme,
-        "n_folds": request.n_folds,
+        "n_folds": request.n_folds or _n_folds(request, str(scheme), task, frames, y),
         "seed": request.split_seed,
         "group": request.group,
         "time": request.time,
@@ -197,6 +201,13 @@ def _split(request: SetupRequest, task: Task, root: Path) -> SplitSection:
         "file": None if request.fold_file is None else _stored_path(request.fold_file, root),
     }
     return split_section(values)
+
+
+def _n_folds(request: SetupRequest, scheme: str, task: Task, frames: Frames, y: NDArray[Any]) -> int:
+    if scheme in ("time", "imported"):
+        return 5
+    is_grouped = request.group is not None and request.group in frames.train.columns
+    return propose_n_folds(y, task, frames.train[request.group].nunique() if is_grouped else None)
 
 
 def _stored_path(path: Path, root: Path) -> str:

@@ -14,7 +14,9 @@ from foldsmith.problem.folds import Scheme
 from foldsmith.problem.goal import Task
 
 Executor = Literal["auto", "ray", "local", "inline", "tune"]
-Pruner = Literal["none", "halving", "median", "hyperband", "wilcoxon"]
+Pruner = Literal["auto", "none", "halving", "median", "hyperband", "wilcoxon"]
+Stopping = Literal["cv-curve", "scored"]
+Policy = Literal["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]
 
 
 class _Section(BaseModel):
@@ -66,11 +68,17 @@ def split_section(values: dict[str, Any]) -> SplitSection:
 
 
 class SearchSection(_Section):
-    """Defaults of ``foldsmith search`` and ``run``; flags go before them."""
+    """Defaults of ``foldsmith search`` and ``run``; flags go before them.
+
+    ``stopping`` is how boosting chooses its rounds: ``cv-curve`` by the other folds' curves, ``scored`` by the curve of
+    the fold that is scored itself, as most scripts do: it flatters, and members made so are marked.
+    """
 
     families: list[str] = Field(default_factory=list)
     executor: Executor = "auto"
-    pruner: Pruner = "none"
+    policy: Policy = "auto"
+    pruner: Pruner = "auto"
+    stopping: Stopping = "cv-curve"
     storage: str | None = None
     model_seed: Annotated[int, Field(ge=0)] = 0
     sampler_seed: Annotated[int, Field(ge=0)] = 0

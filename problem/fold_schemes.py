@@ -28,6 +28,9 @@ _MICROSECONDS = {
 }
 
 
+MANY_ROWS, VERY_MANY_ROWS = 10_000, 250_000  # from here on five folds, and three
+
+
 @dataclass(frozen=True)
 class FoldRequest:
     """How the rows are to be cut; the section [split] of the config.
@@ -248,6 +251,25 @@ def _block_starts(ordered: NDArray[Any], n_folds: int) -> list[int]:
         starts.append(int(usable[chosen]))
         lowest += chosen + 1
     return starts
+
+
+def propose_n_folds(y: NDArray[Any], task: Task, n_groups: int | None = None) -> int:
+    """How many folds a plan should have when nobody said.
+
+    With few rows a fold costs little, and each one more gives the models more rows to learn from and the test
+    prediction one more of them: eight, as AutoGluon has. From ``MANY_ROWS`` on time is better spent on other
+    configurations: five, and three from ``VERY_MANY_ROWS`` on. Never more than the rarest class has rows, or than
+    there are groups.
+
+    Args:
+        y: ``(n_rows,)`` class codes or values.
+        n_groups: of a grouped plan.
+    """
+    n_folds = 8 if len(y) < MANY_ROWS else 5 if len(y) < VERY_MANY_ROWS else 3
+    counts = [] if task == "regression" else [int(count) for count in np.bincount(y) if count]
+    if n_groups is not None:
+        counts = [n_groups]
+    return max(2, min([n_folds, len(y), *counts]))
 
 
 def require_rows_per_class(codes: NDArray[Any], n_folds: int, classes: Sequence[str]) -> None:

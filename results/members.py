@@ -31,7 +31,7 @@ class Member:
         id: short and sortable, ``lgb-0012``.
         contract: hash of train file, target, metric and fold plan that the predictions belong to.
         family: of a trial; the method of a blend.
-        policy: how the number of rounds was chosen (``cv-curve``, ``inner``, ``fixed``).
+        policy: how the number of rounds was chosen (``cv-curve``, ``scored``, ``inner``, ``fixed``).
         params: of a trial; for a blend its weights by member id.
         scores: None until complete. A blend's scores are nested.
         seconds: CPU-slot seconds of all folds.

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from optuna.trial import FrozenTrial
@@ -14,11 +14,14 @@ from foldsmith.search.notes import describe_trial
 from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.racing import get_racer
+from foldsmith.search.rounds import stopping_of
 from foldsmith.search.studies import Ask, FamilyStudy
 from foldsmith.search.trials import ActiveTrial, adopt_trial
 from foldsmith.search.view import n_ended
 
 MAX_FAILURES_IN_A_ROW = 3
+MAX_SEEDS = 4  # of one point
+SEED_STEP = 1_000_003  # far from the seeds that people give
 
 
 class TrialDesk:
@@ -82,6 +85,8 @@ class TrialDesk:
             seed=options.sampler_seed,
             model_seed=options.model_seed,
             say=self._say,
+            budget_seconds=options.budget_seconds,
+            n_slots=options.n_slots,
         )
         for member in self._members.all(contract=problem.contract, states=["complete"]):
             if member.kind == "trial":
@@ -181,6 +186,38 @@ class TrialDesk:
             self._members.write(replace(self._members.get(trial.member), state="running"))
         return trial
 
+    def repeatable(self, favourites: Sequence[str]) -> list[str]:
+        """Those members whose point may be fitted with another model seed, the fewest seeds first."""
+        if not self.wants_trials():
+            return []
+        places = {name: self._place_of(name) for name in favourites}
+        n_seeds = {name: place[0].n_seeds(place[1]) for name, place in places.items() if place is not None}
+        return sorted((name for name in n_seeds if n_seeds[name] < MAX_SEEDS), key=lambda name: n_seeds[name])
+
+    def family_of(self, member: str) -> str:
+        """The family of a member."""
+        return self._members.get(member).family
+
+    def repeat(self, member: str) -> ActiveTrial | None:
+        """The point of a complete member once more, with another model seed."""
+        place = self._place_of(member)
+        assert place is not None, "only what is repeatable is repeated"
+        study, number = place
+        with self.book.leases.asking():
+            ask = study.repeat(number, self._options.model_seed + SEED_STEP * study.n_seeds(number))
+        return self._bind(study, ask)
+
+    def _place_of(self, name: str) -> tuple[FamilyStudy, int] | None:
+        """Study and number of a member's trial; of a repeated one the first; None where it takes no part now."""
+        member = self._members.get(name)
+        if member.kind != "trial" or member.family not in self.open_families():
+            return None
+        study, number = self.book.studies[member.family], member.details["trial_number"]
+        trials = study.trials()
+        if member.space_version != study.space.version or number >= len(trials):
+            return None
+        return study, trials[number].user_attrs.get("seed_of", number)
+
     def _ask(self, study: FamilyStudy) -> Ask | None:
         """A point that was never tried; None when there is nothing to fit for it."""
         if not self.wants_trials():
@@ -197,6 +234,8 @@ class TrialDesk:
     def _bind(self, study: FamilyStudy, ask: Ask) -> ActiveTrial | None:
         """Give a trial a member of its own; None when another driver has taken it over meanwhile."""
         problem, family = self._problem, self.book.families[study.family]
+        policy = stopping_of(family, problem.config.search.stopping)
+        model_seed = self._options.model_seed if ask.model_seed is None else ask.model_seed
         member = Member(
             id=self._members.reserve(family.prefix),
             kind="trial",
@@ -204,20 +243,20 @@ class TrialDesk:
             contract=problem.contract,
             family=study.family,
             metric=problem.metric.name,
-            policy=family.stopping,
+            policy=policy,
             space_version=study.space.version,
             params=ask.params,
-            seeds={"model": self._options.model_seed, "sampler": self._options.sampler_seed},
+            seeds={"model": model_seed, "sampler": self._options.sampler_seed},
             test_fingerprint=problem.data.test_fingerprint,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             details={"trial_number": ask.trial.number, "fold_hash": problem.plan.hash},
         )
         self._members.write(member)
-        attributes = {"family": study.family, "policy": family.stopping, "model_seed": self._options.model_seed}
+        attributes = {"family": study.family, "policy": policy, "model_seed": model_seed}
         if not study.accept(ask, member.id, attributes):
             self._fail_member(member.id, Fault("lost_lease", "another driver took the trial over"))
             return None
-        trial = ActiveTrial(study, ask, member.id, self._options.model_seed, list(range(problem.plan.n_folds)))
+        trial = ActiveTrial(study, ask, member.id, model_seed, list(range(problem.plan.n_folds)))
         self._activate(trial)
         self._judge(trial)
         return trial

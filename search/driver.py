@@ -4,7 +4,7 @@ import errno
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from foldsmith.problem.contract import Problem
@@ -17,15 +17,17 @@ from foldsmith.search.leases import LEASE_SECONDS
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock, Pace
 from foldsmith.search.placement import Need, Placement
-from foldsmith.search.policies import EqualTime, FamilyLoad, FamilyPolicy, RoundRobin
+from foldsmith.search.policies import FamilyLoad, FamilyPolicy, Opening, RoundRobin, get_policy
 from foldsmith.search.slots import Slot
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.search.trials import ActiveTrial, RunningJob
-from foldsmith.search.view import SearchView, has_running, take_snapshot
+from foldsmith.search.view import SearchView, has_running, lag_of, take_snapshot
+from foldsmith.spaces.costs import fold_seconds
 
 TICK_SECONDS = 0.25
 SHOW_SECONDS = 0.25  # between two snapshots: each counts what thousands of trials came to
 MAX_RESTARTS = 3  # in a row, with no result in between
+FINAL_SHARE = 0.15  # of the time budget, in which the ensemble's members are repeated with other seeds
 ADOPT_SECONDS = 10.0  # between looks for trials of other drivers that died
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class Driver:
         clock: when to end.
         observe: gets a snapshot several times a second.
         on_member: gets the id of each member as it is complete.
+        shares: of the cross-fitted ensemble's weights, by family; empty before there is an ensemble.
+        favourites: members of the ensemble, the one with the greatest weight first.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Driver:
         *,
         observe: Callable[[Snapshot], None] = lambda snapshot: None,
         on_member: Callable[[str], None] = lambda member: None,
+        shares: Callable[[], Mapping[str, float]] = dict,
+        favourites: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._problem = problem
         self._options = options
@@ -77,8 +83,9 @@ class Driver:
         self._clock = clock
         self._observe = observe
         self._placement = Placement(executor, options.gpu_shares)
-        self._pace = Pace(clock, self._n_slots, problem.plan.n_folds)
-        self._policy: FamilyPolicy = RoundRobin() if clock.deadline is None else EqualTime()
+        self._pace = Pace(clock, self._n_slots, problem.plan.n_folds, self._reckon)
+        self._shares, self._favourites = shares, favourites
+        self._policy: FamilyPolicy = RoundRobin()
         self._desk = TrialDesk(
             problem,
             options,
@@ -120,6 +127,7 @@ class Driver:
 
     def _run(self) -> SearchOutcome:
         self._desk.open()
+        self._policy = self._choose_policy()
         self._await_others()
         if self._has_work():  # starting an executor may take longer than a whole call that has nothing to do
             try:
@@ -135,6 +143,14 @@ class Driver:
         if ended == "failed":
             raise SearchFailedError(f"no trial was completed; {self._messages[-1]}")
         return SearchOutcome(ended, self._desk.book.skipped)
+
+    def _choose_policy(self) -> FamilyPolicy:
+        """Without a deadline turns are taken: the same trials on every machine."""
+        name = self._options.policy
+        if name == "auto":
+            name = "round-robin" if self._clock.deadline is None else "ensemble-gain"
+        policy = get_policy(name)
+        return policy if isinstance(policy, RoundRobin) else Opening(self._desk.book.opening, policy)
 
     def _has_work(self) -> bool:
         return self._clock.left() > 0 and bool(self._desk.active or self._desk.startable_families())
@@ -259,13 +275,19 @@ class Driver:
         return self._placement.need(family, self._desk.book.wishes[family])
 
     def _new_trial(self) -> ActiveTrial | None:
-        """A new trial, or a pruned one's second chance, of a family that has a slot and time; None if none has."""
+        """A new trial, or a pruned one's second chance, of a family that has a slot and time; None if none has.
+
+        In the last minutes the ensemble's members come again with other seeds: their mean varies less, while a new
+        point that is to be found yet gains little.
+        """
+        if (repeated := self._repeat()) is not None:
+            return repeated
         while True:
             # Points of a family differ in what they need: one that waits for room is not joined by more of them.
             waiting = {trial.family for trial in self._desk.active.values() if self._is_ready(trial)}
             loads = self._placeable(
                 [
-                    FamilyLoad(name, self._desk.book.studies[name].n_counted(), self._pace.spent(name))
+                    self._load(name)
                     for name in self._desk.startable_families()
                     if name not in waiting and self._pace.fits(name)
                 ]
@@ -275,16 +297,39 @@ class Driver:
             if (started := self._desk.begin(self._policy.choose(loads))) is not None:
                 return started
 
+    def _reckon(self, family: str) -> float | None:
+        facts = self._desk.book.facts
+        return None if facts is None or ":" in family else fold_seconds(family, facts)
+
+    def _repeat(self) -> ActiveTrial | None:
+        budget = self._options.budget_seconds
+        if budget is None or self._clock.left() > FINAL_SHARE * budget:
+            return None
+        for member in self._desk.repeatable(self._favourites()):
+            family = self._desk.family_of(member)
+            if self._pace.fits(family) and self._has_room(family):
+                return self._desk.repeat(member)
+        return None
+
+    def _has_room(self, family: str) -> bool:
+        return self._placement.find(family, self._family_need(family), is_new=True) is not None
+
+    def _load(self, family: str) -> FamilyLoad:
+        desk = self._desk
+        return FamilyLoad(
+            family,
+            desk.book.studies[family].n_counted(),
+            self._pace.spent(family),
+            self._shares().get(family),
+            lag_of(desk.history, family, self._problem.metric),
+        )
+
     def _placeable(self, loads: list[FamilyLoad]) -> list[FamilyLoad]:
         """The families that there is a slot for; a GPU is kept free for the one whose turn it is on the GPUs."""
-
-        def fits(load: FamilyLoad) -> bool:
-            return self._placement.find(load.name, self._family_need(load.name), is_new=True) is not None
-
         on_gpu = {load.name: load for load in loads if self._family_need(load.name).gpu_share > 0}
-        if on_gpu and not fits(on_gpu[turn := self._policy.choose(list(on_gpu.values()))]):
+        if on_gpu and not self._has_room(turn := self._policy.choose(list(on_gpu.values()))):
             self._placement.keep_free(turn, self._family_need(turn))
-        return [load for load in loads if fits(load)]
+        return [load for load in loads if self._has_room(load.name)]
 
     # --- taking results ----------------------------------------------------------------------------------------
 

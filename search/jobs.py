@@ -23,7 +23,7 @@ from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
 from foldsmith.search.memory import PeakWatch, is_gpu_oom
-from foldsmith.search.rounds import chosen_round, inner_split
+from foldsmith.search.rounds import chosen_round, inner_split, own_best
 from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
 from foldsmith.spaces.cache import FoldCache
@@ -289,6 +289,8 @@ def _rounds(problem: Problem, family: Family, stores: Sequence[FoldStore]) -> li
     assert len(curves) == len(stores), "a cv-curve family keeps a curve for every fold"
     earlier_only = problem.plan.train_masks is not None
     better = problem.goal.monitor_greater_is_better
+    if problem.config.search.stopping == "scored":
+        return [own_best(curve, greater_is_better=better) for curve in curves]
     return [
         min(stores[0].fitted()["inner_round"], len(curves[0]))
         if earlier_only and fold == 0
@@ -323,8 +325,7 @@ def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask) -> NDAr
 
 
 def _own_best(problem: Problem, curve: NDArray[np.float64]) -> int:
-    better = np.nanargmax if problem.goal.monitor_greater_is_better else np.nanargmin
-    return int(better(curve)) + 1
+    return own_best(curve, greater_is_better=problem.goal.monitor_greater_is_better)
 
 
 def _curve_is_metric(problem: Problem) -> bool:

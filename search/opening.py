@@ -1,7 +1,7 @@
 """Opening the studies of a search: which families take part, and what each one's study is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
@@ -9,11 +9,13 @@ from foldsmith.results.members import MemberStore
 from foldsmith.search.journal import repair_journal
 from foldsmith.search.leases import Alone, Leases, leases_of
 from foldsmith.search.racing import Racer, settle_reports
+from foldsmith.search.rounds import stopping_of
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
+from foldsmith.spaces.portfolio import opening, portfolio_points
 from foldsmith.spaces.registry import get_family
-from foldsmith.spaces.space import Params
+from foldsmith.spaces.space import Params, Space
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class StudyBook:
         skipped: families that take no part, with the reason.
         leases: which trials this driver may touch.
         wishes: of each family's first default point.
+        opening: the families' order of the first trials, names repeated.
     """
 
     studies: dict[str, FamilyStudy] = field(default_factory=dict)
@@ -32,11 +35,19 @@ class StudyBook:
     leases: Leases = field(default_factory=Alone)
     facts: Facts | None = None
     wishes: dict[str, Resources] = field(default_factory=dict)
+    opening: tuple[str, ...] = ()
 
     def resources(self, family: str, params: Params) -> Resources:
         """What one fold of a family wishes for at a point."""
         assert self.facts is not None
         return self.families[family].resources(self.facts, params)
+
+
+def _space(problem: Problem, family: Family, facts: Facts) -> Space:
+    """What is searched; members whose rounds were chosen in another way are not this study's."""
+    space = family.space(facts)
+    stopping = stopping_of(family, problem.config.search.stopping)
+    return space if stopping == family.stopping else replace(space, version=f"{space.version}+{stopping}")
 
 
 def open_studies(
@@ -48,12 +59,15 @@ def open_studies(
     seed: int,
     model_seed: int,
     say: Callable[[str], None],
+    budget_seconds: float | None = None,
+    n_slots: int = 1,
 ) -> StudyBook:
     """Open the study of each family that can take the problem, and of those that a dead driver left trials of.
 
     Args:
         storage_url: of a database that several drivers share; None for the folder's journal.
         say: for people.
+        budget_seconds: wall time of this call; it and ``n_slots``, folds side by side, shape the opening.
 
     Raises:
         InputError: none of the families can take this problem, or the database cannot be used.
@@ -62,7 +76,7 @@ def open_studies(
     if storage_url is None and (cut := repair_journal(problem.folder.journal)):
         say(f"cut {cut} bytes of a line that a crash left half-written in the journal")
     storage = open_storage(problem.folder.journal, storage_url)
-    facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows)
+    facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows, budget_seconds)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
@@ -76,14 +90,14 @@ def open_studies(
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue
-        defaults = family.defaults(facts)
+        defaults = portfolio_points(family, facts)
         book.families[name] = family
         book.wishes[name] = family.resources(facts, defaults[0] if defaults else {})
         book.studies[name] = FamilyStudy(
             storage,
             problem.contract,
             name,
-            family.space(facts),
+            _space(problem, family, facts),
             defaults,
             metric=problem.metric.name,
             greater_is_better=problem.metric.greater_is_better,
@@ -96,4 +110,4 @@ def open_studies(
     if not any(name in book.studies for name in names):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in book.skipped.items())
         raise InputError(f"none of the families can take this problem ({reasons}); name others")
-    return book
+    return replace(book, opening=opening(facts, [name for name in names if name in book.studies], n_slots=n_slots))

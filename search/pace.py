@@ -42,12 +42,21 @@ class Pace:
     Args:
         n_slots: jobs of a family that can run side by side; nodes come and go, so it is asked each time.
         n_folds: of a full cross-validation.
+        reckon: seconds that a family's fold may take, by the shape of the table; None where nobody knows. Measured
+            times of other families correct it, for machines differ.
     """
 
-    def __init__(self, clock: Clock, n_slots: Callable[[str], int], n_folds: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        n_slots: Callable[[str], int],
+        n_folds: int,
+        reckon: Callable[[str], float | None] = lambda family: None,
+    ) -> None:
         self._clock = clock
         self._n_slots = n_slots
         self._n_folds = n_folds
+        self._reckon = reckon
         self._fold_seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
         self._finish_seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
         self._spent: dict[str, float] = defaultdict(float)
@@ -66,9 +75,26 @@ class Pace:
         recent = self._fold_seconds[family]
         return statistics.median(recent) if recent else None
 
+    def expected_seconds(self, family: str) -> float | None:
+        """Typical time of a fold, reckoned before the first one; None where nobody knows."""
+        measured = self.fold_seconds(family)
+        if measured is not None:
+            return measured
+        reckoned = self._reckon(family)
+        return None if reckoned is None else reckoned * self._drift()
+
+    def _drift(self) -> float:
+        """How much longer folds take here than was reckoned, 1 while nothing is known."""
+        ratios = [
+            statistics.median(seconds) / reckoned
+            for name, seconds in self._fold_seconds.items()
+            if seconds and (reckoned := self._reckon(name))
+        ]
+        return statistics.median(ratios) if ratios else 1.0
+
     def remaining(self, family: str, n_folds: int) -> float:
-        """Expected wall seconds to fit ``n_folds`` more folds and finish the member; 0 for an untimed family."""
-        fold = self.fold_seconds(family) or 0.0
+        """Expected wall seconds to fit ``n_folds`` more folds and finish the member; 0 where nobody knows."""
+        fold = self.expected_seconds(family) or 0.0
         finish = self._finish_seconds[family]
         # An untimed finish predicts train and test once: cheaper than a fold.
         return self._waves(family, n_folds) * fold + (statistics.median(finish) if finish else 0.5 * fold)
@@ -79,7 +105,10 @@ class Pace:
         if math.isinf(left):
             return True
         if self.fold_seconds(family) is None:
-            return left > (LEAST_TRY_SECONDS if any(self._finish_seconds.values()) else 0)
+            if not any(self._finish_seconds.values()):
+                return left > 0  # something must be first
+            if self.expected_seconds(family) is None:
+                return left > LEAST_TRY_SECONDS
         return self.remaining(family, self._n_folds if n_folds is None else n_folds) <= left
 
     def trial_deadline(self, family: str) -> float | None:

@@ -5,6 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.config import Stopping
+from foldsmith.spaces.family import Family
+
+
+def stopping_of(family: Family, asked: Stopping) -> str:
+    """How a family's rounds are chosen when ``asked`` is the config's word; it means families with a curve only."""
+    return asked if family.stopping == "cv-curve" else family.stopping
+
+
+def own_best(curve: NDArray[np.float64], *, greater_is_better: bool) -> int:
+    """The best round of a curve, counted from 1."""
+    return int(np.nanargmax(curve) if greater_is_better else np.nanargmin(curve)) + 1
+
 
 def chosen_round(
     curves: Sequence[NDArray[np.float64]], fold: int, *, greater_is_better: bool, earlier_only: bool = False
@@ -33,8 +46,7 @@ def chosen_round(
     length = len(curves[fold])
     longest = max(len(curve) for curve in others)
     mean = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in others], axis=0)
-    best = int(np.nanargmax(mean) if greater_is_better else np.nanargmin(mean)) + 1
-    return min(best, length)
+    return min(own_best(mean, greater_is_better=greater_is_better), length)
 
 
 def inner_split(

@@ -46,6 +46,7 @@ class Ask:
         member: the id that its folds are stored under; None for a fresh ask, and for a trial whose folds lie elsewhere.
         same_as: number of the finished trial with the same parameters, whose result is reused.
         store: the other competition folder that holds the folds of a trial taken up; it needs a new member here.
+        model_seed: of its estimators; None for the search's own.
     """
 
     trial: optuna.Trial
@@ -53,6 +54,7 @@ class Ask:
     member: str | None = None
     same_as: int | None = None
     store: str | None = None
+    model_seed: int | None = None
 
     @property
     def trial_id(self) -> int:
@@ -213,10 +215,10 @@ class FamilyStudy:
 
     def _taken_up(self, trial: optuna.Trial, frozen: FrozenTrial) -> Ask:
         """A trial with the member that ``frozen`` had, if that lies in this driver's folder."""
-        store = frozen.user_attrs.get("store", self._store)
+        store, seed = frozen.user_attrs.get("store", self._store), frozen.user_attrs.get("model_seed")
         if store == self._store:
-            return Ask(trial, dict(frozen.params), frozen.user_attrs["member"])
-        return Ask(trial, dict(frozen.params), store=store)
+            return Ask(trial, dict(frozen.params), frozen.user_attrs["member"], model_seed=seed)
+        return Ask(trial, dict(frozen.params), store=store, model_seed=seed)
 
     def ask(self) -> Ask | None:
         """A trial with parameters never tried before, or with a result to reuse; None when the space ran dry.
@@ -343,10 +345,28 @@ class FamilyStudy:
             user_attrs={**kept, "promoted_from": pruned.number},
             intermediate_values=pruned.intermediate_values,
         )
+        return self._taken_up(self._begin(template), pruned)
+
+    def n_seeds(self, number: int) -> int:
+        """With how many model seeds the point of a trial was tried, the trial's own included."""
+        return 1 + len([trial for trial in self.trials() if trial.user_attrs.get("seed_of") == number])
+
+    def repeat(self, number: int, model_seed: int) -> Ask:
+        """A new RUNNING trial at the point of a complete one, with another seed of the model."""
+        first = self.trials()[number]
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=first.params,
+            distributions=first.distributions,
+            user_attrs={"seed_of": number, "model_seed": model_seed},
+        )
+        return Ask(self._begin(template), dict(first.params), model_seed=model_seed)
+
+    def _begin(self, template: FrozenTrial) -> optuna.Trial:
         trial_id = self._study._storage.create_new_trial(self._study._study_id, template_trial=template)
         make_durable(self._storage)
         self._leases.hold(trial_id)
-        return self._taken_up(optuna.Trial(self._study, trial_id), pruned)
+        return optuna.Trial(self._study, trial_id)
 
     def fail(self, trial: optuna.Trial, reason: str, message: str, attributes: Mapping[str, Any] | None = None) -> bool:
         """Finish a trial as FAIL with a reason class; False when another driver has taken it over."""

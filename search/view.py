@@ -86,6 +86,21 @@ def _family(view: SearchView, name: str, n_trials: int) -> FamilyView:
     return FamilyView(name, n_trials, best.value, best.sem, thinned(history))
 
 
+def lag_of(history: Mapping[str, Sequence[Member]], family: str, metric: Metric) -> float | None:
+    """How far a family's best member is behind the best of all, as a share of that one's error; None without one."""
+    best = {name: _best_value(members, metric) for name, members in history.items() if members}
+    if family not in best:
+        return None
+    top = max(best.values()) if metric.greater_is_better else min(best.values())
+    error = abs(1.0 - top) if metric.greater_is_better else abs(top)
+    return abs(best[family] - top) / max(error, 1e-12)
+
+
+def _best_value(members: Sequence[Member], metric: Metric) -> float:
+    values = [member.scores.value for member in members if member.scores is not None]
+    return max(values) if metric.greater_is_better else min(values)
+
+
 def n_ended(studies: Mapping[str, FamilyStudy], families: Sequence[str]) -> int:
     """How many trials of ``families`` count and run no more."""
     tallies = [studies[name].tally() for name in families if name in studies]

@@ -283,3 +283,15 @@ def test_details_are_plain_values() -> None:
     assert record["decision"]["kind"] == "multipliers"
     assert [step["member"] for step in record["trace"]] == [step.member for step in result.trace]
     assert "best prefix" in record["reason"]
+
+
+@every_metric
+def test_shares_are_mean_weights_of_the_cross_fitted_ensembles(metric: str, n_classes: int, n_outputs: int) -> None:
+    y = labels_of(n_classes, 300, seed=1)
+    rng = np.random.default_rng(2)
+    members = {f"m{n}": member_of(y, n_classes, n_outputs, rng, 0.5 + 0.3 * n).astype(np.float32) for n in range(4)}
+    members["blind"] = member_of(y, n_classes, n_outputs, rng, np.inf).astype(np.float32)
+    shares = greedy(members, task_of(metric, y, n_classes)).shares
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) > 0
+    assert shares.get("blind", 0.0) < 0.1

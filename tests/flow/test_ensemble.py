@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.task import mix
 from foldsmith.flow import ensemble
-from foldsmith.flow.ensemble import FEW_CANDIDATES, RunningEnsemble, blend_members, candidates, keep_blend
+from foldsmith.flow.ensemble import (
+    FEW_CANDIDATES,
+    RunningEnsemble,
+    blend_members,
+    candidates,
+    family_shares,
+    keep_blend,
+)
 from foldsmith.flow.submission import current_path, make_submission, write_baseline, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -147,6 +154,16 @@ def test_families_take_turns() -> None:
     order = [found.id for found in ensemble.spread(best_first)]
     assert order == ["knn-0", "lgb-0", "knn-1", "lgb-1", "knn-2", "knn-3"]
     assert ensemble.spread([]) == []
+
+
+def test_shares_of_families_are_those_of_their_members(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    named = [replace(m, family=f) for m, f in zip(add_three(problem, add_member), ("a", "b", "a"), strict=True)]
+    result = blend_members(problem, MemberStore(problem.folder), named).result
+    shares = family_shares(result, [*named, replace(named[0], id="elsewhere", family="c")])
+    assert shares["a"] == pytest.approx(result.shares.get(named[0].id, 0) + result.shares.get(named[2].id, 0))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["c"] == 0
 
 
 def test_nothing_to_blend(make_problem: MakeProblem) -> None:

@@ -279,7 +279,7 @@ class TestLastRequest:
         problem = make_problem()
         search(problem, asked("linear", n_trials=2, model_seed=3, sampler_seed=4, workers=2))
         again = last_request(problem)
-        expected = SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search", pruner="none")
+        expected = SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search", policy="auto", pruner="auto")
         assert replace(again, started=0.0) == expected
         assert abs(again.started - time.time()) < 60
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
-from foldsmith.problem.fold_schemes import regression_bins, repeat_seed
+from foldsmith.problem.fold_schemes import propose_n_folds, regression_bins, repeat_seed
 from foldsmith.problem.folds import FoldPlan, FoldRequest, Scheme, describe, make_folds, read_assignment
 from foldsmith.problem.goal import Task
 
@@ -408,3 +408,17 @@ def test_describe_regression_and_lost_classes() -> None:
     assert [fold["target_mean"] for fold in record["folds"]] == [14.5, 24.5]
     late = describe(plan, np.repeat([0, 1], [15, 15]), "binary")
     assert [fold["classes_not_in_train"] for fold in late["folds"]] == [["1"], []]
+
+
+class TestProposedNumber:
+    """How many folds there are when nobody said."""
+
+    @pytest.mark.parametrize(("n_rows", "expected"), [(100, 8), (9_999, 8), (10_000, 5), (249_999, 5), (250_000, 3)])
+    def test_fewer_folds_for_more_rows(self, n_rows: int, expected: int) -> None:
+        assert propose_n_folds(np.zeros(n_rows), "regression") == expected
+
+    def test_never_more_than_the_rarest_class_or_the_groups_or_the_rows(self) -> None:
+        assert propose_n_folds(np.array([0] * 90 + [1] * 6 + [2] * 4), "multiclass") == 4
+        assert propose_n_folds(np.array([0] * 90 + [1]), "binary") == 2
+        assert propose_n_folds(np.arange(6.0), "regression") == 6
+        assert propose_n_folds(np.array([0, 1] * 50), "binary", n_groups=3) == 3

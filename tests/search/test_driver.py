@@ -15,8 +15,8 @@ from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search import driver as driver_module
 from foldsmith.search import pace, view
-from foldsmith.search.desk import MAX_FAILURES_IN_A_ROW
-from foldsmith.search.driver import MAX_RESTARTS, Driver, SearchFailedError
+from foldsmith.search.desk import MAX_FAILURES_IN_A_ROW, MAX_SEEDS
+from foldsmith.search.driver import FINAL_SHARE, MAX_RESTARTS, Driver, SearchFailedError
 from foldsmith.search.executors.base import Executor, InfrastructureError
 from foldsmith.search.executors.inline import InlineExecutor
 from foldsmith.search.executors.local import LocalExecutor
@@ -519,3 +519,82 @@ class TestSnapshots:
         assert beat["snapshot"]["phase"] == "blending"
         make_driver(problem, "linear", n_trials=1).run()
         assert read_json(problem.folder.driver)["seconds_left"] is None
+
+
+class TestLastMinutes:
+    """Near the end of a time budget the ensemble's members come again with other seeds."""
+
+    @staticmethod
+    def run(problem: Problem, *, budget: float, n_trials: int, favourites: list[str]) -> None:
+        options = SearchOptions(("linear", "knn"), n_trials, budget_seconds=budget, model_seed=3)
+        clock = Clock(time.time() + 600)  # no trial of this test comes near it
+        Driver(problem, options, InlineExecutor(problem.folder.root), clock, favourites=lambda: favourites).run()
+
+    def test_the_heaviest_first_each_with_a_seed_of_its_own(self, problem: Problem) -> None:
+        self.run(problem, budget=600, n_trials=2, favourites=[])
+        self.run(problem, budget=600 / FINAL_SHARE, n_trials=5, favourites=["knn-0001", "lin-0001"])
+        found = {member.id: member for member in members(problem)}
+        assert list(found) == ["knn-0001", "knn-0002", "knn-0003", "lin-0001", "lin-0002"]
+        assert found["knn-0002"].params == found["knn-0001"].params
+        assert found["lin-0002"].params == found["lin-0001"].params
+        seeds = [found[name].seeds["model"] for name in ("knn-0001", "knn-0002", "knn-0003")]
+        assert seeds[0] == 3 and len(set(seeds)) == 3
+        assert [trial.user_attrs["model_seed"] for trial in trials(problem, "knn")] == seeds
+
+    def test_before_and_without_a_favourite_nothing_is_repeated(self, problem: Problem) -> None:
+        self.run(problem, budget=600, n_trials=4, favourites=["knn-0001"])
+        self.run(problem, budget=600 / FINAL_SHARE, n_trials=6, favourites=[])
+        assert all("seed_of" not in trial.user_attrs for name in ("linear", "knn") for trial in trials(problem, name))
+
+    def test_no_point_has_more_than_a_few_seeds_and_blends_have_none(self, problem: Problem) -> None:
+        self.run(problem, budget=600, n_trials=2, favourites=[])
+        self.run(problem, budget=600 / FINAL_SHARE, n_trials=9, favourites=["lin-0001"])
+        told = trials(problem, "linear")
+        assert sum("seed_of" in trial.user_attrs for trial in told) == MAX_SEEDS - 1
+        assert (
+            len({str(trial.user_attrs["model_seed"]) for trial in told if trial.params == told[0].params}) == MAX_SEEDS
+        )
+
+    def test_a_repeated_trial_is_taken_up_after_a_crash(
+        self, problem: Problem, monkeypatch: pytest.MonkeyPatch, fits: Fits
+    ) -> None:
+        self.run(problem, budget=600, n_trials=2, favourites=[])
+        options = SearchOptions(("linear", "knn"), 3, budget_seconds=600 / FINAL_SHARE, model_seed=3)
+        clock = Clock(time.time() + 600)
+        executor = InlineExecutor(problem.folder.root)
+        die_in(monkeypatch, "complete", Driver(problem, options, executor, clock, favourites=lambda: ["lin-0001"]))
+        make_driver(problem, "linear", "knn", n_trials=3, model_seed=3).run()
+        repeated = MemberStore(problem.folder).get("lin-0002")
+        assert repeated.state == "complete" and repeated.seeds["model"] != 3
+        assert len(fits(problem)) == len(set(fits(problem))) == 9
+
+
+class TestOpening:
+    """With a deadline the families' known good points come first, in the portfolio's order."""
+
+    def test_the_opening_then_the_policy(self, problem: Problem) -> None:
+        found: list[str] = []
+        clock = Clock(time.time() + 600)
+        driver = make_driver(problem, "knn", "linear", n_trials=4, clock=clock, on_member=found.append)
+        driver.run()
+        order = driver._desk.book.opening
+        assert [name[:3] for name in found[:2]] == [{"knn": "knn", "linear": "lin"}[name] for name in order[:2]]
+
+    def test_time_goes_where_the_ensemble_has_its_weight(
+        self, problem: Problem, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("foldsmith.search.opening.opening", lambda *_, **__: ())
+        for heavy in ("knn", "linear"):
+            found: list[str] = []
+            make_driver(
+                problem,
+                "knn",
+                "linear",
+                n_trials=len(members(problem)) + 8,
+                clock=Clock(time.time() + 600),
+                on_member=found.append,
+                shares=lambda heavy=heavy: {"knn": 0.0, "linear": 0.0, heavy: 1.0},
+            ).run()
+            spent = {name: sum(m.seconds for m in members(problem) if m.family == name) for name in ("knn", "linear")}
+            assert spent[heavy] > 0
+            assert sum(name.startswith({"knn": "knn", "linear": "lin"}[heavy]) for name in found) >= 5

@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foldsmith.problem.contract import Problem
+from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.search.driver import Driver
+from foldsmith.search.executors.inline import InlineExecutor
 from foldsmith.search.jobs import Job, JobResult, Workbench
+from foldsmith.search.options import SearchOptions
+from foldsmith.search.pace import Clock
 from foldsmith.search.rounds import chosen_round
 from foldsmith.spaces import lightgbm
 from foldsmith.spaces.family import Facts
@@ -121,3 +125,17 @@ def test_labels() -> None:
     job = Job("lgb-0001", "lightgbm", {}, 1, 0)
     assert (job.label, job.key) == ("fold 2", ("lgb-0001", 1))
     assert replace(job, fold=None).label == "finish"
+
+
+def test_rounds_that_the_scored_fold_chooses_itself_are_marked(problem: Problem) -> None:
+    """The habit that ``cv-curve`` replaces: asked for in the config, told by the member and by its study's version."""
+    config = problem.folder.config
+    config.write_text(config.read_text().replace('stopping = "cv-curve"', 'stopping = "scored"'))
+    problem = open_problem(problem.folder.root)
+    Driver(problem, SearchOptions(("lightgbm", "knn"), 2), InlineExecutor(problem.folder.root), Clock()).run()
+    members = MemberStore(problem.folder)
+    boosted, other = members.get("lgb-0001"), members.get("knn-0001")
+    assert (boosted.policy, other.policy) == ("scored", "fixed")
+    assert boosted.space_version.endswith("+scored") and "+" not in other.space_version
+    curves = [members.fold(boosted.id, 0, fold).curve() for fold in range(3)]
+    assert boosted.details["rounds"] == [int(np.argmin(curve)) + 1 for curve in curves if curve is not None]

@@ -110,3 +110,30 @@ def test_a_fold_that_takes_far_longer_than_usual_hangs() -> None:
     assert found.patience("a") == LEAST_PATIENCE_SECONDS
     found.note("b", 100.0, is_finish=False)
     assert found.patience("b") == HANGS_AFTER * 100.0
+
+
+class TestReckoned:
+    """Seconds of families that were never timed, from the shape of the table."""
+
+    @staticmethod
+    def make(clock: Clock) -> Pace:
+        return Pace(clock, lambda family: 1, 4, {"a": 5.0, "b": 2.0, "c": 50.0}.get)
+
+    @pytest.mark.usefixtures("at")
+    def test_measured_times_correct_it_and_go_before_it(self) -> None:
+        found = self.make(Clock())
+        assert found.expected_seconds("b") == 2.0
+        found.note("a", 10.0, is_finish=False)  # twice as slow as was reckoned
+        assert found.expected_seconds("b") == 4.0
+        assert found.expected_seconds("a") == 10.0
+        assert found.expected_seconds("unknown") is None
+        assert found.remaining("b", 4) == 4 * 4.0 + 2.0
+
+    @pytest.mark.usefixtures("at")
+    def test_the_first_may_always_start_what_cannot_finish_later_may_not(self) -> None:
+        found = self.make(Clock(100.0))
+        assert found.fits("c")
+        found.note("a", 5.0, is_finish=False)
+        found.note("a", 1.0, is_finish=True)
+        assert not found.fits("c")
+        assert found.fits("b")
