@@ -337,7 +337,7 @@ def _library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("foldsmith", "numpy", "scikit-learn", "lightgbm", "xgboost", "torch"):
+    for package in ("foldsmith", "numpy", "scikit-learn", "lightgbm", "xgboost", "catboost", "torch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -40,6 +40,7 @@ FAMILIES = {
     "lightgbm": FamilyEntry("foldsmith.spaces.lightgbm:LightGBM"),
     "lightgbm_fe": FamilyEntry("foldsmith.spaces.lightgbm_fe:LightGBMFE"),
     "xgboost": FamilyEntry("foldsmith.spaces.xgboost:XGBoost"),
+    "catboost": FamilyEntry("foldsmith.spaces.catboost:CatBoost", package="catboost", extra="catboost"),
     "linear": FamilyEntry("foldsmith.spaces.linear:Linear"),
     "extra_trees": FamilyEntry("foldsmith.spaces.forests:ExtraTrees"),
     "mlp": FamilyEntry("foldsmith.spaces.mlp:MLP"),

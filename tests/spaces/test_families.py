@@ -2,7 +2,8 @@
 
 import pytest
 
-from foldsmith.spaces import forests, lightgbm, xgboost
+from foldsmith.spaces import catboost, forests, lightgbm, xgboost
+from foldsmith.spaces.catboost import CatBoost
 from foldsmith.spaces.forests import ExtraTrees, RandomForest
 from foldsmith.spaces.gp import GP
 from foldsmith.spaces.knn import KNN
@@ -20,6 +21,7 @@ def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough trees to learn the suite's problems, few enough for a quick run."""
     monkeypatch.setattr(lightgbm, "MAX_ROUNDS", 200)
     monkeypatch.setattr(xgboost, "MAX_ROUNDS", 200)
+    monkeypatch.setattr(catboost, "MAX_ROUNDS", 100)
     monkeypatch.setattr(forests, "N_TREES", 50)
 
 
@@ -33,6 +35,10 @@ class TestLightGBMFE(FamilySuite):
 
 class TestXGBoost(FamilySuite):
     family = XGBoost()
+
+
+class TestCatBoost(FamilySuite):
+    family = CatBoost()
 
 
 class TestExtraTrees(FamilySuite):
