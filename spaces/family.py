@@ -26,11 +26,15 @@ StoppingPolicy = Literal["cv-curve", "inner", "fixed"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a family may know of a problem before it sees any data."""
+    """What a family may know of a problem before it sees any data.
+
+    budget_seconds: wall time that the search has; None for no limit. Defaults may depend on it, spaces may not.
+    """
 
     goal: Goal
     schema: Schema
     n_rows: int
+    budget_seconds: float | None = None
 
 
 @dataclass(frozen=True)

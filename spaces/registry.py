@@ -13,6 +13,8 @@ FAMILIES = {
     "xgboost": "foldsmith.spaces.xgboost:XGBoost",
     "linear": "foldsmith.spaces.linear:Linear",
     "extra_trees": "foldsmith.spaces.forests:ExtraTrees",
+    "realmlp": "foldsmith.spaces.realmlp:RealMLP",
+    "tabm": "foldsmith.spaces.tabm:TabM",
     "mlp": "foldsmith.spaces.mlp:MLP",
     "random_forest": "foldsmith.spaces.forests:RandomForest",
     "knn": "foldsmith.spaces.knn:KNN",
