@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.goal import Goal, Loss, Task
 from foldsmith.problem.tables import Table
-from foldsmith.spaces.family import FoldTask
+from foldsmith.spaces.family import Facts, FoldTask
 from foldsmith.spaces.training import Data, Recipe, Weights, rows_at_once, seeded, torch_threads, train
 
 GPU_ROWS = 10_000  # from here on a GPU is worth its start
+FIRST_FOLD_SECONDS = 120.0  # of one core, for the first fold of a family that nothing hurries
+BUDGET_SHARE = 0.02  # of the whole search for that fold: five of them take a tenth
+MOST_SECONDS = 600.0  # of one core for any fold; a GPU is some twenty times as fast
+GPU_SPEED = 20.0
 
 
 class Encoder(Protocol):
@@ -155,6 +159,24 @@ def monitored(goal: Goal, y: NDArray[Any], predicted: NDArray[np.float32]) -> fl
     if goal.monitor == "auc":
         return float(roc_auc_score(y, predicted[:, 0])) if len(np.unique(y)) > 1 else float("nan")
     return float(log_loss(y, predicted.squeeze(1) if goal.kind == "binary" else predicted, labels=range(goal.n_classes)))
+
+
+def first_fold_seconds(facts: Facts) -> float:
+    """Seconds of one core that a default point should not need more of for a fold."""
+    if facts.budget_seconds is None:
+        return FIRST_FOLD_SECONDS
+    return min(FIRST_FOLD_SECONDS, BUDGET_SHARE * facts.budget_seconds)
+
+
+def fitting_epochs(seconds: float, n_rows: float, seconds_per_row: float) -> float:
+    """How many epochs fit into ``seconds``."""
+    return seconds / (max(1.0, n_rows) * seconds_per_row)
+
+
+def most_epochs(device: str, n_rows: int, seconds_per_row: float) -> int:
+    """The most epochs of any fold, whatever its parameters ask for; at least one."""
+    seconds = MOST_SECONDS * (GPU_SPEED if device == "cuda" else 1)
+    return max(1, int(fitting_epochs(seconds, n_rows, seconds_per_row)))
 
 
 def load_net(folder: Path, build: Callable[[dict[str, Any]], Any], encoder: Encoder) -> FittedNet:

@@ -15,7 +15,7 @@ import numpy as np
 from foldsmith.spaces import estimates
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.net_inputs import NetInputs, net_fold
-from foldsmith.spaces.nets import GPU_ROWS, FittedNet, Target, fit_net, load_net
+from foldsmith.spaces.nets import GPU_ROWS, FittedNet, Target, first_fold_seconds, fit_net, fitting_epochs, load_net, most_epochs
 from foldsmith.spaces.schedules import CYCLE_ENDS, coslog4, flat_cos
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 from foldsmith.spaces.training import Data, Recipe, scale_rates
@@ -26,9 +26,7 @@ MAX_ONE_HOT = 9
 MAX_LEVELS = 1000
 BETAS = 0.9, 0.95
 FACTORS = {"bias": 0.1, "slope": 0.1, "periodic": 0.1}  # of the learning rate; the others are parameters
-ROWS_SEEN = 4_000_000  # by a member at most: minutes on one core
-SECONDS_PER_ROW = 70e-6  # measured on one core: a member's forward, backward and step, three layers of 256
-BUDGET_SHARE = 0.1  # of the whole search for the first trial
+SECONDS_PER_WEIGHT = 3e-10  # of a member, for a row's forward, backward and step; measured on one core
 
 
 class RealMLP(Family):
@@ -43,7 +41,7 @@ class RealMLP(Family):
         return Space(
             "realmlp@1",
             {
-                "n_members": Choice((1, 2, 4, 8)),
+                "n_members": Choice((1, 2, 4)),
                 "epochs": Choice(EPOCHS),
                 "n_layers": Int(2, 4),
                 "width": Choice((128, 256, 384, 512)),
@@ -61,11 +59,12 @@ class RealMLP(Family):
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """The published default as far as the time allows, a wide and noisy net, and a smooth one."""
-        first = _published(facts)
-        wide = {"width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0, "learning_rate": 0.06}
-        smooth = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "weight_decay": 0.005}
-        return [first, {**first, **wide}, {**first, **smooth}]
+        """The published default as far as the time allows, a shorter, wider and noisier net, and a shallow one."""
+        first = published(facts)
+        shorter = max(EPOCHS[0], cast(int, first["epochs"]) // 4)
+        wide = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
+        shallow = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
+        return [first, {**first, **wide}, {**first, **shallow}]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The encoded rows, on the GPU too, the weights with gradients and moments, and the activations of a batch."""
@@ -110,12 +109,12 @@ class RealMLP(Family):
         return load_net(folder, _build, NetInputs.load(folder))
 
 
-def _published(facts: Facts) -> Params:
-    """RealMLP-TD, with fewer epochs where 256 would not fit into the time."""
+def published(facts: Facts) -> Params:
+    """RealMLP-TD; four members where the time allows, fewer epochs where it does not allow 256."""
     is_class = facts.goal.is_classification
     point: Params = {
         "n_members": 1,
-        "epochs": affordable_epochs(facts),
+        "epochs": EPOCHS[-1],
         "n_layers": 3,
         "width": 256,
         "activation": "selu" if is_class else "mish",
@@ -128,17 +127,19 @@ def _published(facts: Facts) -> Params:
         "first_factor": 1.0,
         "embedding": 8,
     }
-    # Published as 0.1 for accuracy; off because log loss and AUC want chances that are not pulled together.
+    n_inputs = 4 * estimates.n_dense_columns(facts, "standard")
+    n_rows, cost = estimates.FIT_SHARE * facts.n_rows, seconds_per_row(n_inputs, point)
+    n_epochs = fitting_epochs(first_fold_seconds(facts), n_rows, cost)
+    point["n_members"] = 4 if n_epochs >= 4 * EPOCHS[-1] else 1
+    point["epochs"] = max((epochs for epochs in EPOCHS if epochs <= n_epochs), default=EPOCHS[0])
+    # Published as 0.1 where classes are predicted; log loss and AUC want chances that are not pulled together.
     return {**point, "label_smoothing": 0.0} if is_class else point
 
 
-def affordable_epochs(facts: Facts) -> int:
-    """The most epochs that a fifth of a trial's share of the time allows for one member, as one of ``EPOCHS``."""
-    n_rows = max(1.0, estimates.FIT_SHARE * facts.n_rows)
-    most = ROWS_SEEN / n_rows
-    if facts.budget_seconds is not None:
-        most = min(most, BUDGET_SHARE * facts.budget_seconds / 5 / SECONDS_PER_ROW / n_rows)
-    return max((epochs for epochs in EPOCHS if epochs <= most), default=EPOCHS[0])
+def seconds_per_row(n_inputs: int, params: Any) -> float:
+    """What one core takes to learn from a row once."""
+    n_weights = params["width"] * (n_inputs + (params["n_layers"] - 1) * params["width"])
+    return float(params["n_members"] * n_weights * SECONDS_PER_WEIGHT)
 
 
 def _shape(task: FoldTask, inputs: NetInputs) -> dict[str, Any]:
@@ -185,6 +186,6 @@ def _recipe(net: Any, target: Target, task: FoldTask, seeds: tuple[int, ...]) ->
         # Times the members, so that each has the gradient that it would have alone.
         return len(seeds) * target.training_loss(outputs, y, params.get("label_smoothing", 0.0))
 
-    n_rows = len(task.train_rows)
-    n_epochs = max(1, min(params["epochs"], ROWS_SEEN // max(1, n_rows)))
+    cost = seconds_per_row(net.shape.n_inputs, params)
+    n_epochs = min(params["epochs"], most_epochs(task.device, len(task.train_rows), cost))
     return Recipe(optimizer, loss, n_epochs, BATCH, schedule, snapshots=CYCLE_ENDS, member_seeds=seeds)
