@@ -43,6 +43,8 @@ FAMILIES = {
     "catboost": FamilyEntry("foldsmith.spaces.catboost:CatBoost", package="catboost", extra="catboost"),
     "linear": FamilyEntry("foldsmith.spaces.linear:Linear"),
     "extra_trees": FamilyEntry("foldsmith.spaces.forests:ExtraTrees"),
+    "realmlp": FamilyEntry("foldsmith.spaces.realmlp:RealMLP"),
+    "tabm": FamilyEntry("foldsmith.spaces.tabm:TabM"),
     "mlp": FamilyEntry("foldsmith.spaces.mlp:MLP"),
     "random_forest": FamilyEntry("foldsmith.spaces.forests:RandomForest"),
     "knn": FamilyEntry("foldsmith.spaces.knn:KNN"),

@@ -11,8 +11,12 @@ from foldsmith.spaces.lightgbm import LightGBM
 from foldsmith.spaces.lightgbm_fe import LightGBMFE
 from foldsmith.spaces.linear import Linear
 from foldsmith.spaces.mlp import MLP
+from foldsmith.spaces.realmlp import RealMLP
+from foldsmith.spaces.space import Params
 from foldsmith.spaces.svm import SVM
+from foldsmith.spaces.tabm import TabM
 from foldsmith.spaces.testing import FamilySuite
+from foldsmith.spaces.toy import Problem
 from foldsmith.spaces.xgboost import XGBoost
 
 
@@ -67,3 +71,23 @@ class TestSVM(FamilySuite):
 
 class TestGP(FamilySuite):
     family = GP()
+
+
+class TestRealMLP(FamilySuite):
+    family = RealMLP()
+    n_random_points = 2
+
+    def params(self, problem: Problem) -> Params:
+        """Two narrow members for a few epochs."""
+        small: Params = {"n_members": 2, "epochs": 32, "n_layers": 2, "width": 128}
+        return {**super().params(problem), **small}
+
+
+class TestTabM(FamilySuite):
+    family = TabM()
+    n_random_points = 2
+
+    def params(self, problem: Problem) -> Params:
+        """Eight narrow submodels for a few epochs at a higher rate."""
+        small: Params = {"k": 8, "width": 64, "epochs": 8, "embedding": 8, "n_bins": 16, "learning_rate": 5e-3}
+        return {**super().params(problem), **small}
