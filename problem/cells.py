@@ -33,6 +33,7 @@ _ODD_DATES = ("%a, %d %b %Y %H:%M:%S %Z", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d 
 _FORMATS = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS), *_ODD_DATES)
 # Only tried where the user says that a column of plain integers is a date.
 _INTEGER_FORMATS = ("%Y%m%d", "%Y")
+ENOUGH_DATES = 20_000  # distinct strings, to say how many of a column have a format
 # A date has a year of four digits or two numbers beside it, and a separator; "2011" and "1.5" are numbers.
 _LOOKS_LIKE_DATE = r"\d{4}\s*[-/.]\s*\d|\d[-/. ]\s*\w+[-/., ]+\s*\d|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
 
@@ -136,6 +137,8 @@ def find_time_format(values: Sequence[str], *, share: float = 0.99, integers: bo
     if integers:
         formats.extend(_INTEGER_FORMATS)
     near = [pattern for pattern in formats if _parsed_share(sample, pattern) >= min(share, 0.9)]
+    if len(near) == 1:  # nothing to tell apart
+        series = series.iloc[:: max(1, len(series) // ENOUGH_DATES)]
     shares = {pattern: _parsed_share(series, pattern) for pattern in near}
     best = max(shares, key=lambda pattern: shares[pattern], default=None)  # the first of equals
     return best if best is not None and shares[best] >= share else None

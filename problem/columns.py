@@ -124,10 +124,12 @@ def _is_number(series: pd.Series) -> bool:
 
 def _constant_reason(series: pd.Series) -> str:
     """Why the column is constant, or ''; one value beside missing ones is not, it tells which rows lack it."""
-    values = series.dropna().unique()
-    if len(values) == 0:
+    present = series.dropna()
+    if len(present) == 0:
         return "all missing"
-    return "" if len(values) > 1 or series.isna().any() else f"every value the same: {_short(values[0])}"
+    if len(present) < len(series) or (present != present.iloc[0]).any():
+        return ""
+    return f"every value the same: {_short(present.iloc[0])}"
 
 
 def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, str]:
@@ -136,11 +138,20 @@ def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, 
     test_values, n_words = cells.numbers(test)
     if n_words > _MOST_WORDS_IN_TEST * len(test):
         return _category(cells.strings(train), f"numbers in train, but {n_words} of {len(test)} test rows hold words; ")
-    if set(np.unique(present)) == {0.0, 1.0} and np.isin(test_values[~np.isnan(test_values)], (0.0, 1.0)).all():
+    if (
+        len(present)
+        and _is_truth(present)
+        and present.min() < present.max()
+        and _is_truth(test_values[~np.isnan(test_values)])
+    ):
         return "boolean", "2 values: 0/1"
     if pd.api.types.is_integer_dtype(train.dtype) and _is_unnamed_id(name, train, test):
         return "id", "a different number in each row of train and test, and named like an id"
     return "numeric", _range(present) + _words_in_test(n_words)
+
+
+def _is_truth(values: NDArray[np.float64]) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _word_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, str]:

@@ -67,6 +67,12 @@ def split_section(values: dict[str, Any]) -> SplitSection:
         raise InputError(f"{first['loc'][0]}={first.get('input')!r}: {first['msg']}; correct it") from None
 
 
+class FeaturesSection(_Section):
+    """Feature transformers of the user's own, ``"module:name"`` in ``code/``; each sees the columns of those before."""
+
+    use: list[str] = Field(default_factory=list)
+
+
 class SearchSection(_Section):
     """Defaults of ``foldsmith search`` and ``run``; flags go before them.
 
@@ -141,6 +147,7 @@ class Config(_Section):
     problem: ProblemSection
     split: SplitSection
     columns: dict[str, Kind] = Field(default_factory=dict)
+    features: FeaturesSection = Field(default_factory=FeaturesSection)
     search: SearchSection = Field(default_factory=SearchSection)
     rig: RigSection = Field(default_factory=RigSection)
     store: StoreSection = Field(default_factory=StoreSection)

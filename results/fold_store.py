@@ -4,7 +4,8 @@
         model files, curve.npy, fitted.json     stage 1, appears by one rename of the folder
         valid.npy, test.npy, done.json          stage 2, done.json last
 
-Both records hold the size and BLAKE2b digest of the files that they vouch for.
+Families that are fitted once more on all rows have no ``test.npy`` in their folds; that model and its ``test.npy``
+stand beside them in ``all-<repeat>``. Both records hold the size and BLAKE2b digest of the files that they vouch for.
 """
 
 import os
@@ -84,11 +85,17 @@ class FoldStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def save_done(self, valid: NDArray[np.float32], test: NDArray[np.float32], record: dict[str, Any]) -> None:
-        """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows."""
-        write_array(self.path / "valid.npy", valid, sync_folder=False)
-        write_array(self.path / "test.npy", test, sync_folder=False)
-        write_json(self.path / "done.json", {**record, "files": _vouch(self.path, ("valid.npy", "test.npy"))})
+    def save_done(
+        self, valid: NDArray[np.float32] | None, test: NDArray[np.float32] | None, record: dict[str, Any]
+    ) -> None:
+        """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows.
+
+        Where the family is fitted once more on all rows, a fold has no test rows, and that model no validation rows.
+        """
+        made = {name: rows for name, rows in (("valid.npy", valid), ("test.npy", test)) if rows is not None}
+        for name, rows in made.items():
+            write_array(self.path / name, rows, sync_folder=False)
+        write_json(self.path / "done.json", {**record, "files": _vouch(self.path, made)})
 
     def forget_predictions(self) -> None:
         """Undo stage 2: the predictions were made for another test file. The record goes first."""

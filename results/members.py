@@ -112,6 +112,10 @@ class MemberStore:
         """One fold of the member."""
         return FoldStore(self._root / member_id / "folds" / f"{repeat}-{fold}")
 
+    def refit(self, member_id: str, repeat: int) -> FoldStore:
+        """The model that was fitted once more on all rows, for families that ask for it."""
+        return FoldStore(self._root / member_id / "folds" / f"all-{repeat}")
+
     def write(self, member: Member) -> None:
         """Write or replace ``meta.json``."""
         write_json(self._root / member.id / "meta.json", member.to_json())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
@@ -28,6 +28,8 @@ from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
 from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.family import Family, FittedFold, FoldTask
+from foldsmith.spaces.featured import Featured
+from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
@@ -119,6 +121,7 @@ class Workbench:
         self._on_over_limit = on_over_limit
         self._cache = FoldCache(cache_bytes)
         self._families: dict[str, Family] = {}
+        self._watch: PeakWatch | None = None
         self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
         self._n_recent = n_recent
 
@@ -133,16 +136,40 @@ class Workbench:
         return MemberStore(self.problem.folder)
 
     def family(self, name: str) -> Family:
-        """The family called ``name``."""
+        """The family called ``name``, on the user's features if there are any."""
         if name not in self._families:
-            self._families[name] = get_family(name, self.problem.folder.code)
+            family = get_family(name, self.problem.folder.code)
+            self._families[name] = family if self.features is None else Featured(family, self.features)
         return self._families[name]
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The user's transformers, as they were when this worker did its first job."""
+        return load_features(self.problem.config.features.use, self.problem.folder.code)
+
+    def check_features(self, job: Job) -> None:
+        """Refuse a job of a trial that began with other features: workers read the code at different times.
+
+        Raises:
+            InputError: ``[features]`` or the code was changed while the search runs.
+        """
+        if not self.members.has(job.member):
+            return  # a copy of the folder on another machine, made of what the driver had
+        mine = "" if self.features is None else self.features.suffix
+        version = self.members.get(job.member).space_version
+        if version and version != version.partition("+features-")[0] + mine:
+            raise InputError(
+                f"[features] or its code was changed since this search began: the trial is {version}, the code now is "
+                f"{mine.removeprefix('+') or 'without features'}; start the search again"
+            )
 
     def run(self, job: Job) -> JobResult:
         """Do the job; any error becomes a fault of the result."""
         began = time.perf_counter()
         with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+            self._watch = watch
             try:
+                self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
             except Exception as error:  # a failing fold must end one trial, never the worker
                 fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
@@ -154,6 +181,11 @@ class Workbench:
             held_bytes=watch.held_bytes,
             vram_bytes=held_vram_bytes() if job.device == "cuda" else 0,
         )
+
+    @property
+    def peak_bytes(self) -> int:
+        """Private memory of this worker at its highest so far in this job; 0 outside of one."""
+        return 0 if self._watch is None else self._watch.peak_bytes
 
     def remember(self, job: Job, fold: int, fitted: FittedFold) -> None:
         """Keep a fitted model until its member is finished."""
@@ -168,8 +200,18 @@ class Workbench:
 
     def fold_task(self, job: Job, fold: int) -> FoldTask:
         """The fold as a family sees it."""
+        train, valid = self.problem.plan.split(job.repeat, fold)
+        return self._task(job, train, valid, number=fold, name=str(fold))
+
+    def refit_task(self, job: Job) -> FoldTask:
+        """All rows but the plan's holdout as one fold without validation rows, with the seed of one fold more."""
+        rows = np.flatnonzero(~self.problem.plan.holdout)
+        return self._task(job, rows, rows[:0], number=self.problem.plan.n_folds, name="all")
+
+    def _task(
+        self, job: Job, train: NDArray[np.int64], valid: NDArray[np.int64], *, number: int, name: str
+    ) -> FoldTask:
         problem = self.problem
-        train, valid = problem.plan.split(job.repeat, fold)
         return FoldTask(
             goal=problem.goal,
             table=problem.data.train,
@@ -177,8 +219,8 @@ class Workbench:
             train_rows=train,
             valid_rows=valid,
             params=job.params,
-            seed=fold_seed(job.model_seed, job.repeat, fold),
-            fold_key=f"{problem.contract}/{job.repeat}-{fold}",
+            seed=fold_seed(job.model_seed, job.repeat, number),
+            fold_key=f"{problem.contract}/{job.repeat}-{name}",
             threads=job.threads,
             device=job.device,
             deadline=job.deadline,
@@ -194,6 +236,11 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
         record = store.fitted()
         return JobResult(job, record["seconds"], record["provisional"], facts=record["facts"])
     family = bench.family(job.family)
+    if family.refits and family.stopping == "cv-curve":
+        raise FoldsmithError(
+            f"{family.name} refits on all rows but chooses its rounds by curves ({family.stopping}), of which a fit on "
+            "all rows has none; set refits = False, or stopping to 'fixed' or 'inner'"
+        )
     task = bench.fold_task(job, fold)
     began = time.perf_counter()
     fitted = family.fit_fold(task)
@@ -202,26 +249,14 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
     provisional = _provisional(bench.problem, fitted, task, valid)
     inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
-    record = {
-        "member": job.member,
-        "fold": fold,
-        "repeat": job.repeat,
-        "seed": task.seed,
-        "provisional": provisional,
-        "inner_round": inner_round,
-        "seconds": time.perf_counter() - began,
-        "facts": fitted.facts,
-        "slot": job.slot,
-        "threads": job.threads,
-        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-    }
-    store.save_fitted(fitted.save, fitted.curve, record)
+    record = _fit_record(bench, job, fold, task, fitted, time.perf_counter() - began)
+    store.save_fitted(fitted.save, fitted.curve, {**record, "provisional": provisional, "inner_round": inner_round})
     note_fit(bench.problem.folder, job)
     if by_curve:
         bench.remember(job, fold, fitted)
     else:
         assert valid is not None
-        store.save_done(valid, _predict(bench.problem, fitted, bench.problem.data.test, None), {"round": None})
+        store.save_done(valid, _predict_test(bench.problem, family, fitted, None), {"round": None})
     return JobResult(job, 0.0, provisional, facts=fitted.facts)
 
 
@@ -236,7 +271,7 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
             fitted = bench.recall(job, fold, store)
             task = bench.fold_task(job, fold)
             valid = _predict(problem, fitted, task.table.take(task.valid_rows), rounds[fold])
-            store.save_done(valid, _predict(problem, fitted, problem.data.test, rounds[fold]), {"round": rounds[fold]})
+            store.save_done(valid, _predict_test(problem, family, fitted, rounds[fold]), {"round": rounds[fold]})
     oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, np.float32)
     for fold, store in enumerate(stores):
         oof[problem.plan.split(job.repeat, fold)[1]] = store.valid()
@@ -244,15 +279,44 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
     if not np.isfinite(scores.value):
         raise FloatingPointError(f"{problem.metric.name} is undefined for these predictions")
     member = members.get(job.member)
+    if family.refits:
+        test = refit(bench, job)
+        stores.append(members.refit(job.member, job.repeat))
+    else:
+        test = mean_prediction(problem, [store.test() for store in stores])
     records = [store.fitted() for store in stores]
     details = {**member.details, "rounds": rounds, "fold_facts": [record["facts"] for record in records]}
     seconds = float(sum(record["seconds"] for record in records))
     members.finish(
         replace(member, scores=scores, seconds=seconds, details=details, versions=library_versions()),
         oof,
-        mean_prediction(problem, [store.test() for store in stores]),
+        test,
     )
     return JobResult(job, 0.0, scores=scores)
+
+
+def refit(bench: Workbench, job: Job) -> NDArray[np.float32]:
+    """The test rows ``(n_test, n_outputs)`` predicted by one model of all rows, which is stored beside the folds.
+
+    What is stored already is not made again; for another test file only the prediction is.
+    """
+    problem, family = bench.problem, bench.family(job.family)
+    store = bench.members.refit(job.member, job.repeat)
+    state, test_file = store.state(verify=True), problem.data.test_fingerprint
+    if state == "done" and store.done()["test_fingerprint"] == test_file:
+        return store.test()
+    if state == "missing":
+        task = bench.refit_task(job)
+        began = time.perf_counter()
+        fitted = family.fit_fold(task)
+        seconds = time.perf_counter() - began
+        store.save_fitted(fitted.save, None, _fit_record(bench, job, "all", task, fitted, seconds))
+        note_fit(problem.folder, job)
+    else:
+        fitted = family.load(store.path)
+    test = _predict(problem, fitted, problem.data.test, None)
+    store.save_done(None, test, {"round": None, "test_fingerprint": test_file})
+    return test
 
 
 def mean_prediction(problem: Problem, predictions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -273,7 +337,7 @@ def _library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("foldsmith", "numpy", "scikit-learn", "lightgbm", "xgboost", "torch"):
+    for package in ("foldsmith", "numpy", "scikit-learn", "lightgbm", "xgboost", "catboost", "torch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -308,6 +372,30 @@ def _inner_round(problem: Problem, family: Family, task: FoldTask) -> int | None
     curve = family.fit_fold(inner).curve
     assert curve is not None
     return _own_best(problem, curve)
+
+
+def _fit_record(
+    bench: Workbench, job: Job, fold: int | str, task: FoldTask, fitted: FittedFold, seconds: float
+) -> dict[str, Any]:
+    return {
+        "member": job.member,
+        "fold": fold,
+        "repeat": job.repeat,
+        "seed": task.seed,
+        "seconds": seconds,
+        "facts": fitted.facts,
+        "slot": job.slot,
+        "threads": job.threads,
+        "peak_bytes": bench.peak_bytes,
+        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def _predict_test(
+    problem: Problem, family: Family, fitted: FittedFold, round: int | None
+) -> NDArray[np.float32] | None:
+    """A fold model's share in the test prediction; None where a model of all rows makes it alone."""
+    return None if family.refits else _predict(problem, fitted, problem.data.test, round)
 
 
 def _predict(problem: Problem, fitted: FittedFold, table: Any, round: int | None) -> NDArray[np.float32]:
@@ -358,7 +446,7 @@ def note_fit(folder: Folder, job: Job) -> None:
     """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
     folder.logs.mkdir(exist_ok=True)
     with open(folder.logs / "fits.log", "a") as file:
-        file.write(f"{job.member} {job.repeat} {job.fold}\n")
+        file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
 
 
 def _reason(error: BaseException) -> str:

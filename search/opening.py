@@ -13,6 +13,8 @@ from foldsmith.search.rounds import stopping_of
 from foldsmith.search.storage import open_storage
 from foldsmith.search.studies import FamilyStudy, studied_families
 from foldsmith.spaces.family import Facts, Family, Resources
+from foldsmith.spaces.featured import Featured
+from foldsmith.spaces.features import load_features, try_features
 from foldsmith.spaces.overrides import check_tables, family_space
 from foldsmith.spaces.portfolio import chosen_portfolios, opening, portfolio_points
 from foldsmith.spaces.registry import get_family
@@ -71,8 +73,8 @@ def open_studies(
         budget_seconds: wall time of this call; it and ``n_slots``, folds side by side, shape the opening.
 
     Raises:
-        InputError: none of the families can take this problem, the database cannot be used, or ``[spaces]`` or the
-            portfolio is wrong.
+        InputError: none of the families can take this problem, the database cannot be used, ``[spaces]`` or the
+            portfolio is wrong, or the user's features fail on a sample.
         ContractError: the racer judges by other values than a study holds.
     """
     if storage_url is None and (cut := repair_journal(problem.folder.journal)):
@@ -82,6 +84,8 @@ def open_studies(
     portfolios = chosen_portfolios(config.search.portfolio, problem.folder.root)
     storage = open_storage(problem.folder.journal, storage_url)
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows, budget_seconds)
+    features = load_features(problem.config.features.use, problem.folder.code)
+    made = None if features is None else try_features(features, problem.data.train, problem.fit_y)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
@@ -92,6 +96,8 @@ def open_studies(
                 raise
             book.skipped[name] = str(error)  # a user's family that is gone must not stop the others
             continue
+        if features is not None:
+            family = Featured(family, features, made)
         if reason := family.accepts(facts):
             book.skipped[name] = reason
             continue

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,24 @@ def _cycles(parts: Matrix, n_datetime: int) -> Matrix:
     return np.stack(waves, axis=1).astype(np.float32) if waves else np.zeros((len(parts), 0), np.float32)
 
 
+class TreeColumns(Protocol):
+    """What boosting asks of an encoder: a matrix with NaN for missing values, and where its category codes are."""
+
+    @property
+    def categorical(self) -> list[int]: ...
+
+    @property
+    def n_columns(self) -> int: ...
+
+    def transform(self, table: Table) -> Matrix:
+        """``(n_rows, n_columns)`` float32."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the state into ``folder``, without pickle."""
+        ...
+
+
 @dataclass(frozen=True)
 class TreeEncoder:
     """Numbers, date parts, category codes and text components side by side, missing values as NaN.
@@ -72,6 +90,11 @@ class TreeEncoder:
         text = TextEncoder.fit(table, rows, seed)
         before = table.numeric.shape[1] + len(DATE_PARTS) * table.datetimes.shape[1] + text.n_outputs
         return cls(text, before, table.codes.shape[1])
+
+    @property
+    def n_numbers(self) -> int:
+        """How many of the first columns are numbers and date parts."""
+        return self.n_before_codes - self.text.n_outputs
 
     @property
     def categorical(self) -> list[int]:

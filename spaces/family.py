@@ -134,11 +134,16 @@ class Family(ABC):
 
     ``name`` is the key that people type, ``prefix`` starts the ids of its members, ``stopping`` says how its number
     of rounds is chosen. Instances hold no state; all methods may be called from any process.
+
+    ``refits`` asks for one more fit on all rows, which alone predicts the test rows; otherwise the mean of the fold
+    models does. It pays where predicting is as dear as fitting, and needs a family without a curve. ``fit_fold`` then
+    gets a task with no validation rows.
     """
 
     name: str
     prefix: str
     stopping: StoppingPolicy = "fixed"
+    refits: bool = False
 
     def accepts(self, facts: Facts) -> str | None:
         """None when the family can fit this problem, else the reason why not."""

@@ -186,7 +186,7 @@ class KNN(Family):
         return FittedKNN(rows, vote, DenseEncoder.load(folder))
 
 
-def _relevance(matrix: Matrix, target: NDArray[Any], goal: Goal) -> Matrix:
+def column_relevance(matrix: Matrix, target: NDArray[Any], goal: Goal) -> Matrix:
     """Square root of each column's correlation ratio with the target, ``(n_columns,)``, at least 0.05.
 
     The correlation ratio (Pearson 1905) is the share of the target's variance that lies between the column's quantile
@@ -209,7 +209,7 @@ def _neighbourhood(matrix: Matrix, target: NDArray[Any], task: FoldTask) -> Neig
     goal = task.goal
     weights = np.ones(matrix.shape[1], np.float32)
     if task.params["columns"] == "relevance":
-        weights = _relevance(matrix, target, goal)
+        weights = column_relevance(matrix, target, goal)
     prior = np.bincount(target, minlength=goal.n_classes) / len(target) if goal.is_classification else np.zeros(0)
     return Neighbourhood(matrix * weights, target, weights, prior.astype(np.float32))
 

@@ -14,9 +14,10 @@ from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
 from foldsmith.spaces.boosting import GPU_ROWS, HISTOGRAM_BYTES, MAX_ROUNDS, CurveWatch, as_columns
-from foldsmith.spaces.encoding import TreeEncoder
+from foldsmith.spaces.encoding import TreeColumns, TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 
 OBJECTIVES = {
@@ -68,7 +69,7 @@ def _has_cuda_driver() -> bool:
 class FittedLightGBM:
     """A booster with every tree it grew (rounds are chosen at prediction time) and its encoder."""
 
-    def __init__(self, booster: Any, encoder: TreeEncoder, n_outputs: int, curve: NDArray[np.float64] | None) -> None:
+    def __init__(self, booster: Any, encoder: TreeColumns, n_outputs: int, curve: NDArray[np.float64] | None) -> None:
         self.curve = curve
         self.facts: dict[str, Any] = {"device": "cpu"}
         self._booster = booster
@@ -148,7 +149,7 @@ class LightGBM(Family):
 
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The binned data and a histogram for each leaf; :func:`can_use_cuda` knows whether the build can use a GPU."""
-        n_columns = estimates.n_tree_columns(facts)
+        n_columns = self.n_columns(facts)
         leaves = cast(int, params["num_leaves"])
         matrix, outputs = estimates.matrix_bytes(facts, n_columns), estimates.output_bytes(facts)
         histograms = leaves * n_columns * HISTOGRAM_BYTES
@@ -166,7 +167,7 @@ class LightGBM(Family):
         """
         import lightgbm
 
-        encoder, train, valid = _cuda_checked(_datasets, task)
+        encoder, train, valid = _cuda_checked(self._datasets, task)
         goal = task.goal
         watch = CurveWatch(goal.monitor_greater_is_better, lambda: task.is_late)
         params = {
@@ -212,7 +213,47 @@ class LightGBM(Family):
 
         booster = lightgbm.Booster(model_file=folder / "model.txt")
         n_outputs = booster.num_model_per_iteration()
-        return FittedLightGBM(booster, TreeEncoder.load(folder), n_outputs, None)
+        return FittedLightGBM(booster, self.load_encoder(folder), n_outputs, None)
+
+    def n_columns(self, facts: Facts) -> int:
+        """About how many columns :meth:`matrices` has."""
+        return estimates.n_tree_columns(facts)
+
+    def matrices(self, task: FoldTask) -> tuple[TreeColumns, Matrix, Matrix]:
+        """The encoder, its train matrix and its validation matrix; they depend on the fold, not on the parameters.
+
+        A family on other columns overrides this, :meth:`n_columns` and :meth:`load_encoder`.
+        """
+        fold = tree_matrices(task)
+        return fold.encoder, fold.train, fold.valid
+
+    def load_encoder(self, folder: Path) -> TreeColumns:
+        """The encoder of :meth:`matrices`, as it was saved."""
+        return TreeEncoder.load(folder)
+
+    def _datasets(self, task: FoldTask) -> tuple[TreeColumns, Any, Any]:
+        """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
+        import lightgbm
+
+        def make() -> tuple[TreeColumns, Any, Any]:
+            encoder, train_matrix, valid_matrix = self.matrices(task)
+            # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
+            shared: dict[str, Any] = {
+                "categorical_feature": encoder.categorical,
+                # The data lie where they were made: training elsewhere ends the process.
+                "params": {**BINNING, "num_threads": task.threads, "device_type": task.device},
+            }
+            train = lightgbm.Dataset(train_matrix, task.y[task.train_rows], **shared).construct()
+            valid_y = task.y[task.valid_rows]
+            valid = lightgbm.Dataset(valid_matrix, valid_y, reference=train, **shared).construct()
+            return encoder, train, valid
+
+        found: tuple[TreeColumns, Any, Any] = task.cache.get(
+            (f"{self.name} data", task.fold_key, task.goal, task.device),
+            make,
+            lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
+        )
+        return found
 
 
 def _cuda_checked(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -233,27 +274,3 @@ def _device_used(booster: Any, asked: str) -> str:
     if stated != asked:
         raise FoldsmithError(f"LightGBM trained on {stated!r} though device {asked!r} was asked for; {NO_CUDA}")
     return str(stated)
-
-
-def _datasets(task: FoldTask) -> tuple[TreeEncoder, Any, Any]:
-    """The fold's binned data, made once per worker: binning costs as much as dozens of rounds."""
-    import lightgbm
-
-    def make() -> tuple[TreeEncoder, Any, Any]:
-        fold = tree_matrices(task)
-        # lightgbm.train refuses a validation set whose categories or parameters are not its reference's.
-        shared: dict[str, Any] = {
-            "categorical_feature": fold.encoder.categorical,
-            # The data lie where they were made: training elsewhere ends the process.
-            "params": {**BINNING, "num_threads": task.threads, "device_type": task.device},
-        }
-        train = lightgbm.Dataset(fold.train, task.y[task.train_rows], **shared).construct()
-        valid = lightgbm.Dataset(fold.valid, task.y[task.valid_rows], reference=train, **shared).construct()
-        return fold.encoder, train, valid
-
-    found: tuple[TreeEncoder, Any, Any] = task.cache.get(
-        ("lightgbm data", task.fold_key, task.goal, task.device),
-        make,
-        lambda made: made[0].n_columns * (len(task.train_rows) + len(task.valid_rows)) * 5,
-    )
-    return found

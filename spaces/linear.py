@@ -108,7 +108,7 @@ class Linear(Family):
         fold = dense_matrices(task, scaling)
         target = task.y[task.train_rows]
         C = float(task.params["C"])  # type: ignore[arg-type]  # the space says so
-        fit = _fit_classes if task.goal.is_classification else _fit_values
+        fit = fit_classes if task.goal.is_classification else _fit_values
         with threadpool_limits(task.threads):
             return FittedLinear(fit(fold.train, target, C, task), fold.encoder)
 
@@ -120,7 +120,7 @@ class Linear(Family):
         return FittedLinear(model, DenseEncoder.load(folder))
 
 
-def _fit_classes(matrix: Matrix, target: NDArray[Any], C: float, task: FoldTask) -> LinearModel:
+def fit_classes(matrix: Matrix, target: NDArray[Any], C: float, task: FoldTask) -> LinearModel:
     """Logistic or multinomial regression on the classes that the train rows have."""
     from sklearn.linear_model import LogisticRegression
 

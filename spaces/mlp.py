@@ -1,101 +1,23 @@
 """A multilayer perceptron for tables, early stopped on an inner split of the train rows."""
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foldsmith.problem.errors import FoldsmithError
-from foldsmith.problem.goal import Task
-from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DenseEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import dense_matrices
+from foldsmith.spaces.nets import GPU_ROWS, Target, fit_net, load_net
+from foldsmith.spaces.schedules import warm_cosine
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
-from foldsmith.spaces.training import seeded, torch_threads, train
+from foldsmith.spaces.training import Data, Recipe, batch_size, scale_rates
 
-PREDICT_BLOCK = 8192
-GPU_ROWS = 10_000  # from here on a GPU is worth its start
-
-
-@dataclass(frozen=True)
-class NetShape:
-    """What has to be known to rebuild the net and to read its outputs.
-
-    Args:
-        kind: of the goal; its link is applied to the outputs.
-        n_inputs: columns of the encoded matrix.
-        n_outputs: columns of a prediction.
-        n_blocks: hidden layers.
-        width: of each hidden layer.
-        dropout: share of hidden units dropped in training.
-        center: of the regression target; 0 for classes.
-        scale: of the regression target; 1 for classes.
-        bounds: least and largest target of the train rows: values are clamped to it, as in RealMLP (Holzmueller et
-            al. 2024, arXiv:2407.04491).
-    """
-
-    kind: Task
-    n_inputs: int
-    n_outputs: int
-    n_blocks: int
-    width: int
-    dropout: float
-    center: float = 0.0
-    scale: float = 1.0
-    bounds: tuple[float, float] = (0.0, 1.0)
-
-    def build(self) -> Any:
-        """The net with fresh weights, as a ``torch.nn.Sequential``."""
-        from torch import nn
-
-        layers: list[Any] = []
-        size = self.n_inputs
-        for _ in range(self.n_blocks):
-            layers += [nn.Linear(size, self.width), nn.SiLU(), nn.Dropout(self.dropout)]
-            size = self.width
-        return nn.Sequential(*layers, nn.Linear(size, self.n_outputs))
-
-    def link(self, outputs: Any) -> Any:
-        """Chances or values of the raw outputs."""
-        if self.kind == "binary":
-            return outputs.sigmoid()
-        if self.kind == "multiclass":
-            return outputs.softmax(dim=1)
-        return (outputs * self.scale + self.center).clamp(*self.bounds)
-
-
-class FittedMLP:
-    """A trained net on the CPU and its encoder."""
-
-    curve = None
-
-    def __init__(self, net: Any, shape: NetShape, encoder: DenseEncoder) -> None:
-        self.facts: dict[str, Any] = {"device": "cpu"}
-        self._net = net.eval()
-        self._shape = shape
-        self._encoder = encoder
-
-    def predict(self, table: Table, round: int | None = None) -> NDArray[np.float32]:
-        """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
-        import torch
-
-        matrix = torch.from_numpy(self._encoder.transform(table))
-        with torch.inference_mode(), torch_threads(1):
-            parts = [self._shape.link(self._net(part)) for part in torch.split(matrix, PREDICT_BLOCK)]
-        return np.asarray(torch.cat(parts).numpy(), np.float32)
-
-    def save(self, folder: Path) -> None:
-        """Write the weights as safetensors, the shape as JSON, and the encoder."""
-        from safetensors.torch import save_file
-
-        save_file(self._net.state_dict(), folder / "weights.safetensors")
-        (folder / "net.json").write_text(json.dumps({"format": 1, **asdict(self._shape)}))
-        self._encoder.save(folder)
+BLOCK = 8192  # rows whose activations are held at a time when the inner rows are scored
+ROW_BUDGET = 600_000  # rows seen in all; keeps a fold within seconds on one core
+EPOCHS = (20, 200)
+PATIENCE = 16  # epochs, as in TabR (Gorishniy et al. 2023, arXiv:2307.14338); more on small tables
 
 
 class MLP(Family):
@@ -141,7 +63,7 @@ class MLP(Family):
         matrix, outputs = estimates.matrix_bytes(facts, n_inputs), estimates.output_bytes(facts)
         weights = width * (n_inputs + (n_blocks - 1) * width + facts.goal.n_outputs)
         # Weights, gradients, two moments and the best copy; a block passes each layer and its activation.
-        net = 4 * (5 * weights + PREDICT_BLOCK * (n_inputs + 3 * n_blocks * width))
+        net = 4 * (5 * weights + BLOCK * (n_inputs + 3 * n_blocks * width))
         return Resources(
             gpus=0.5 if facts.n_rows >= GPU_ROWS else 0.0,
             ram_bytes=estimates.WORKER_BYTES + estimates.TORCH_BYTES + 3 * matrix + outputs + net,
@@ -154,43 +76,58 @@ class MLP(Family):
         Raises:
             FoldsmithError: a GPU was asked for and PyTorch sees none.
         """
-        import torch
-
-        if task.device == "cuda" and not torch.cuda.is_available():
-            raise FoldsmithError("device 'cuda' was asked for but PyTorch sees no GPU; choose the device 'cpu'")
         scaling: Any = task.params["numeric"]
         fold = dense_matrices(task, scaling)
-        target = task.y[task.train_rows]
-        shape = _shape(task, fold.encoder.n_columns, target)
-        with seeded(task.seed, task.device), torch_threads(task.threads):
-            net = shape.build().to(task.device)
-            log = train(net, fold.train, _standardised(target, shape), task)
-        fitted = FittedMLP(net.cpu(), shape, fold.encoder)
-        fitted.facts |= asdict(log)
-        return fitted
+        record = _record(task, fold.encoder.n_columns)
+
+        def build(record: dict[str, Any], target: Target, data: Data) -> Any:
+            return _build(record).to(task.device)
+
+        def recipe(net: Any, target: Target) -> Recipe:
+            return _recipe(net, target, task)
+
+        return fit_net(task, fold.encoder, (fold.train,), record, build, recipe)
 
     def load(self, folder: Path) -> FittedFold:
         """Read the weights, the shape and the encoder."""
-        from safetensors.torch import load_file
-
-        record = json.loads((folder / "net.json").read_text())
-        record.pop("format")
-        shape = NetShape(**{**record, "bounds": tuple(record["bounds"])})
-        net = shape.build()
-        net.load_state_dict(load_file(folder / "weights.safetensors"))
-        return FittedMLP(net, shape, DenseEncoder.load(folder))
+        return load_net(folder, _build, DenseEncoder.load(folder))
 
 
-def _shape(task: FoldTask, n_inputs: int, target: NDArray[Any]) -> NetShape:
+def _record(task: FoldTask, n_inputs: int) -> dict[str, Any]:
+    same = {name: task.params[name] for name in ("n_blocks", "width", "dropout")}
+    return {**same, "n_inputs": n_inputs, "n_logits": max(1, task.goal.n_classes)}
+
+
+def _build(record: dict[str, Any]) -> Any:
+    """The net with fresh weights, as a ``torch.nn.Sequential``."""
+    from torch import nn
+
+    layers: list[Any] = []
+    size = record["n_inputs"]
+    for _ in range(record["n_blocks"]):
+        layers += [nn.Linear(size, record["width"]), nn.SiLU(), nn.Dropout(record["dropout"])]
+        size = record["width"]
+    net: Any = nn.Sequential(*layers, nn.Linear(size, record["n_logits"]))
+    net.n_hidden = max(record["width"], record["n_inputs"])
+    return net
+
+
+def _recipe(net: Any, target: Target, task: FoldTask) -> Recipe:
+    """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero."""
+    import torch
+
     params: Any = task.params
-    goal = task.goal
-    shape = NetShape(goal.kind, n_inputs, goal.n_outputs, params["n_blocks"], params["width"], params["dropout"])
-    if goal.is_classification:
-        return shape
-    scale = float(target.std()) or 1.0
-    bounds = float(target.min()), float(target.max())
-    return NetShape(**{**asdict(shape), "center": float(target.mean()), "scale": scale, "bounds": bounds})
-
-
-def _standardised(target: NDArray[Any], shape: NetShape) -> NDArray[Any]:
-    return target if shape.kind != "regression" else (target - shape.center) / shape.scale
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"], fused=True
+    )
+    n_rows = len(task.train_rows)
+    n_epochs = int(np.clip(ROW_BUDGET / n_rows, *EPOCHS))
+    return Recipe(
+        optimizer,
+        target.training_loss,
+        n_epochs,
+        batch_size(n_rows),
+        lambda progress: scale_rates(optimizer, warm_cosine, progress),
+        patience=max(PATIENCE, n_epochs // 5),
+        clip_norm=1.0,
+    )

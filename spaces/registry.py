@@ -38,12 +38,20 @@ class FamilyEntry:
 # In the order in which a search starts them: the likely best first, then the ones that differ most from it.
 FAMILIES = {
     "lightgbm": FamilyEntry("foldsmith.spaces.lightgbm:LightGBM"),
+    "lightgbm_fe": FamilyEntry("foldsmith.spaces.lightgbm_fe:LightGBMFE"),
     "xgboost": FamilyEntry("foldsmith.spaces.xgboost:XGBoost"),
+    "catboost": FamilyEntry("foldsmith.spaces.catboost:CatBoost", package="catboost", extra="catboost"),
     "linear": FamilyEntry("foldsmith.spaces.linear:Linear"),
     "extra_trees": FamilyEntry("foldsmith.spaces.forests:ExtraTrees"),
+    "realmlp": FamilyEntry("foldsmith.spaces.realmlp:RealMLP"),
+    "tabm": FamilyEntry("foldsmith.spaces.tabm:TabM"),
     "mlp": FamilyEntry("foldsmith.spaces.mlp:MLP"),
     "random_forest": FamilyEntry("foldsmith.spaces.forests:RandomForest"),
     "knn": FamilyEntry("foldsmith.spaces.knn:KNN"),
+    "svm": FamilyEntry("foldsmith.spaces.svm:SVM", by_default=False),
+    "gp": FamilyEntry("foldsmith.spaces.gp:GP", by_default=False),
+    "tabicl": FamilyEntry("foldsmith.spaces.tabicl:TabICL", package="tabicl", extra="foundation", by_default=False),
+    "tabpfn": FamilyEntry("foldsmith.spaces.tabpfn:TabPFN", package="tabpfn", extra="foundation", by_default=False),
 }
 
 

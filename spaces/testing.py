@@ -92,10 +92,11 @@ class FamilySuite:
         return int(np.argmin(sign * fitted.curve)) + 1
 
     @pytest.mark.parametrize("goal", ["binary", "multiclass", "squared"])
-    def test_validation_labels_do_not_reach_the_fit(self, goal: str) -> None:
+    def test_labels_outside_train_do_not_reach_the_fit(self, goal: str) -> None:
         problem = self.problem(goal)
         y = problem.y.copy()
-        y[problem.valid_rows] = np.random.default_rng(1).permutation(y[problem.valid_rows])
+        outside = np.setdiff1d(np.arange(len(y)), problem.train_rows)  # rows of no fold as well
+        y[outside] = np.random.default_rng(1).permutation(y[outside])
         first, second = self.fit(problem), self.fit(problem, y=y)
         early = self.early_round(first)
         np.testing.assert_array_equal(

@@ -1,10 +1,13 @@
-"""Training a net on one fold: inner split, batches, AdamW, and early stopping on the goal's loss.
+"""Training a net on one fold: batches, the loop, early stopping on an inner split, and ending with the deadline.
 
-Nothing here knows the net: any ``torch.nn.Module`` from ``(n, n_columns)`` to ``(n, n_outputs)`` raw outputs will do.
+Nothing here knows the net, its optimizer or its loss: a :class:`Recipe` names them. Nets take a batch of each input,
+give raw outputs ``(n, n_logits)``, or ``(n_members, n, n_logits)`` when they are ensembles, and say in ``n_hidden`` how
+many values a row has in their widest layer.
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,60 +15,245 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.goal import Goal
 from foldsmith.spaces.family import FoldTask
-from foldsmith.spaces.scaling import Matrix
+from foldsmith.spaces.schedules import Schedule
+
+Weights = dict[str, Any]  # a net's state, tensors by name
 
 INNER_SHARE = 8  # one row of eight is held back for early stopping
-PATIENCE = 16  # epochs, as in TabR (Gorishniy et al. 2023, arXiv:2307.14338); more on small tables
-ROW_BUDGET = 600_000  # rows seen in all; keeps a fold within seconds on one core
-EPOCHS = (20, 200)
-STEPS_BETWEEN_LOOKS = 20  # at the clock
-BLOCK = 8192  # rows evaluated at a time
+WARM_UP_STEPS = 10  # not taken for the speed that the deadline is reckoned with
+END_SHARE = 0.95  # of the time until the deadline: the schedule's end; encoding and predicting take the rest
+EVALUATED_VALUES = 1 << 21  # of a layer at a time, where nothing is learnt
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained.
+
+    Args:
+        optimizer: a ``torch.optim.Optimizer`` on the net's parameters.
+        loss: of outputs and targets of a batch, to a scalar.
+        n_epochs: at most.
+        batch_size: divided by ``FoldTask.batch_divisor``.
+        schedule: called before each step with the progress, 0 to 1; sets rates, dropout and the like.
+        patience: epochs without a better score on inner rows after which training ends, with the best epoch's
+            weights. None: all rows are trained on and nothing is scored.
+        snapshots: without patience: the ascending progresses at which weights are kept; the last ones by default.
+        score: of outputs and targets of the inner rows; the smaller the better. The loss by default.
+        clip_norm: longest gradient.
+        member_seeds: a batched ensemble: each member goes through the rows in its own order, and batches of inputs
+            have the shape ``(n_members, n, n_columns)``.
+    """
+
+    optimizer: Any
+    loss: Callable[[Any, Any], Any]
+    n_epochs: int
+    batch_size: int
+    schedule: Callable[[float], None] | None = None
+    patience: int | None = None
+    snapshots: tuple[float, ...] = (1.0,)
+    score: Callable[[Any, Any], Any] | None = None
+    clip_norm: float | None = None
+    member_seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data:
+    """All train rows on the device: each of ``inputs`` ``(n_train, …)``, ``y`` ``(n_train,)`` codes or values."""
+
+    inputs: tuple[Any, ...]
+    y: Any
+
+    @classmethod
+    def on(cls, device: str, inputs: tuple[NDArray[Any], ...], target: NDArray[Any]) -> "Data":
+        """Move arrays to the device; integer targets are class codes."""
+        import torch
+
+        kind = torch.int64 if np.issubdtype(target.dtype, np.integer) else torch.float32
+        return cls(tuple(torch.from_numpy(x).to(device) for x in inputs), torch.as_tensor(target).to(device, kind))
 
 
 @dataclass
 class TrainingLog:
-    """What training came to; ``best_loss`` is the inner one, None when no epoch gave a finite loss."""
+    """What training came to; ``best_loss`` is the inner one, None without an inner split or a finite loss."""
 
     device: str
     n_epochs: int = 0
+    n_steps: int = 0
     best_epoch: int = 0
     best_loss: float | None = None
     stopped_by: str = "rounds"
 
 
-def train(net: Any, matrix: Matrix, target: NDArray[Any], task: FoldTask) -> TrainingLog:
-    """Train ``net`` in place and leave it with the weights of the best epoch.
+def train(net: Any, data: Data, task: FoldTask, recipe: Recipe) -> tuple[TrainingLog, list[Weights]]:
+    """Train ``net`` in place; call this under :func:`seeded`, dropout may draw from the global generator.
 
     Args:
-        net: on ``task.device``; call this under :func:`seeded`, dropout draws from the global generator.
-        matrix: ``(n_train, n_columns)`` float32.
-        target: ``(n_train,)`` class codes or standardised values.
-        task: gives ``learning_rate``, ``weight_decay``, the goal's loss, seed, device and deadline.
+        net: on ``task.device``.
+        data: all train rows.
+        task: gives seed, device, deadline and the batch's divisor.
+        recipe: everything else.
+
+    Returns:
+        What happened, and the kept weights: of the best epoch, or one for each of ``recipe.snapshots``.
     """
+    rows = np.arange(len(data.y))
+    fit_rows, inner_rows = (rows, rows[:0]) if recipe.patience is None else inner_split(data.y.cpu().numpy(), task.seed)
+    batches = _Batches(fit_rows, task, recipe)
+    progress = Progress(recipe.n_epochs * batches.n_steps, task.deadline)
+    log = TrainingLog(next(net.parameters()).device.type)
+    keeper = _Snapshots(net, recipe) if recipe.patience is None else _BestEpoch(net, data, inner_rows, recipe, log)
+    while not progress.is_over:
+        net.train()
+        for batch in batches.epoch():
+            _step(net, data, recipe, batch, progress)
+            keeper.after_step(progress)
+            if progress.is_over:
+                break
+        log.n_epochs += 1
+        if keeper.is_done_after_epoch():
+            log.stopped_by = "patience"
+            break
+    if progress.is_cut:
+        log.stopped_by = "deadline"
+    log.n_steps = progress.n_done
+    return log, keeper.kept
+
+
+class Progress:
+    """How far training has come: 0 to 1 in equal steps, or in longer ones so that 1 is reached before the deadline.
+
+    The clock decides only where the planned steps would not fit; elsewhere the values depend on their number alone.
+    """
+
+    def __init__(self, n_steps: int, deadline: float | None, clock: Callable[[], float] = time.time) -> None:
+        self.value = 0.0
+        self.n_done = 0
+        self.is_cut = False
+        self._planned = self._stride = 1 / n_steps
+        self._clock = clock
+        self._start = clock()
+        self._end = None if deadline is None else self._start + END_SHARE * (deadline - self._start)
+
+    @property
+    def middle(self) -> float:
+        """Progress in the middle of the step to come."""
+        return min(1.0, self.value + self._stride / 2)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left."""
+        return self.has_reached(1.0)
+
+    def has_reached(self, value: float) -> bool:
+        """Whether ``value`` is nearer to the progress made than half a planned step, or behind it."""
+        return self.value > value - self._planned / 2
+
+    def advance(self) -> None:
+        """A step was taken."""
+        self.n_done += 1
+        self.value = min(1.0, self.value + self._stride)
+        if self.n_done == 1:
+            self._first = self._clock()  # the first step loads what is loaded lazily
+        if self._end is not None:
+            self._look(self._end)
+
+    def _look(self, end: float) -> None:
+        """Stretch the steps when those left would end after ``end``."""
+        now = self._clock()
+        if now >= end:
+            self.value, self.is_cut = 1.0, True
+        elif self.n_done > WARM_UP_STEPS or (self.n_done > 1 and now - self._start > (end - self._start) / 10):
+            n_affordable = (end - now) * (self.n_done - 1) / max(1e-9, now - self._first)
+            self._stride = max(self._planned, (1 - self.value) / max(1.0, n_affordable))
+            self.is_cut |= self._stride > self._planned
+
+
+class _Batches:
+    """Shuffled batches of row numbers of even sizes: ``(n,)``, or ``(n_members, n)`` for an ensemble."""
+
+    def __init__(self, rows: NDArray[np.int64], task: FoldTask, recipe: Recipe) -> None:
+        self._rngs = [np.random.default_rng(seed) for seed in recipe.member_seeds or (task.seed,)]
+        self._is_ensemble = bool(recipe.member_seeds)
+        self._rows, self._device = rows, task.device
+        self.n_steps = max(1, round(len(rows) / max(1, recipe.batch_size // task.batch_divisor)))
+
+    def epoch(self) -> Iterator[Any]:
+        """Every row once."""
+        import torch
+
+        orders = np.stack([rng.permutation(self._rows) for rng in self._rngs])
+        shuffled = torch.from_numpy(orders if self._is_ensemble else orders[0]).to(self._device)
+        yield from torch.tensor_split(shuffled, self.n_steps, dim=-1)
+
+
+def _step(net: Any, data: Data, recipe: Recipe, rows: Any, progress: Progress) -> None:
     import torch
 
-    fit_rows, inner_rows = inner_split(target, task.seed)
-    data = _Data(torch.from_numpy(matrix).to(task.device), _as_target(target, task), _loss(task.goal))
-    n_epochs = int(np.clip(ROW_BUDGET / len(fit_rows), *EPOCHS))
-    batches = _Batches(fit_rows, task)
-    stepper = _Stepper(net, data, task, n_steps=n_epochs * batches.n_steps)
-    log = TrainingLog(next(net.parameters()).device.type)
-    best = _copy(net)
-    for epoch in range(1, n_epochs + 1):
-        net.train()
-        for rows in batches.epoch():
-            stepper.step(rows)
-        value = _evaluate(net, data, torch.from_numpy(inner_rows))
-        log.n_epochs = epoch
+    if recipe.schedule is not None:
+        recipe.schedule(progress.middle)
+    recipe.optimizer.zero_grad(set_to_none=True)
+    recipe.loss(net(*(x[rows] for x in data.inputs)), data.y[rows]).backward()
+    if recipe.clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
+    recipe.optimizer.step()
+    progress.advance()
+
+
+class _Snapshots:
+    """Keeps the weights at given progresses; several that one long step passes share its weights."""
+
+    def __init__(self, net: Any, recipe: Recipe) -> None:
+        self.kept: list[Weights] = []
+        self._net, self._wanted = net, recipe.snapshots
+
+    def after_step(self, progress: Progress) -> None:
+        """Keep what is due."""
+        while len(self.kept) < len(self._wanted) and progress.has_reached(self._wanted[len(self.kept)]):
+            self.kept.append(_copy(self._net))
+
+    def is_done_after_epoch(self) -> bool:
+        """Never: the schedule is followed to its end."""
+        return False
+
+
+class _BestEpoch:
+    """Scores the inner rows after each epoch and keeps the weights of the best one."""
+
+    def __init__(self, net: Any, data: Data, rows: NDArray[np.int64], recipe: Recipe, log: TrainingLog) -> None:
+        import torch
+
+        self.kept = [_copy(net)]
+        self._net, self._data, self._recipe, self._log = net, data, recipe, log
+        self._rows = torch.from_numpy(rows).to(data.y.device)
+
+    def after_step(self, progress: Progress) -> None:
+        """Only whole epochs count."""
+
+    def is_done_after_epoch(self) -> bool:
+        """Score this epoch; whether none of the last ones was better than the best before them."""
+        value, log = self._score(), self._log
         if value < (math.inf if log.best_loss is None else log.best_loss):
-            log.best_loss, log.best_epoch, best = value, epoch, _copy(net)
-        if task.is_late or epoch - log.best_epoch >= max(PATIENCE, n_epochs // 5):
-            log.stopped_by = "deadline" if task.is_late else "patience"
-            break
-    net.load_state_dict(best)
-    return log
+            log.best_loss, log.best_epoch, self.kept = value, log.n_epochs, [_copy(self._net)]
+        assert self._recipe.patience is not None
+        return log.n_epochs - log.best_epoch >= self._recipe.patience
+
+    def _score(self) -> float:
+        """Mean score of the inner rows."""
+        import torch
+
+        score = self._recipe.score or self._recipe.loss
+        self._net.eval()
+        total = 0.0
+        with torch.inference_mode():
+            for part in torch.split(self._rows, rows_at_once(self._net)):
+                total += float(score(self._net(*(x[part] for x in self._data.inputs)), self._data.y[part])) * len(part)
+        return total / len(self._rows)
+
+
+def _copy(net: Any) -> Weights:
+    """The weights as they are now, on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in net.state_dict().items()}
 
 
 def inner_split(target: NDArray[Any], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -86,6 +274,17 @@ def inner_split(target: NDArray[Any], seed: int) -> tuple[NDArray[np.int64], NDA
 def batch_size(n_rows: int) -> int:
     """Between 32 and 1024: some dozens of steps an epoch on small tables, big matrix products on large ones."""
     return int(np.clip(2 ** round(math.log2(max(1, n_rows / 64))), 32, 1024))
+
+
+def rows_at_once(net: Any) -> int:
+    """Rows that a net is given at a time for prediction; ``net.n_hidden`` values a row are held in its widest layer."""
+    return max(64, EVALUATED_VALUES // int(net.n_hidden))
+
+
+def scale_rates(optimizer: Any, schedule: Schedule, progress: float) -> None:
+    """Multiply each group's own rate, kept as ``base_lr``, by the schedule's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.setdefault("base_lr", group["lr"]) * schedule(progress)
 
 
 @contextmanager
@@ -109,97 +308,3 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """All train rows on the device: ``X`` ``(n_train, n_columns)``, ``y`` as the loss wants it, and that loss."""
-
-    X: Any
-    y: Any
-    loss: Any
-
-
-class _Batches:
-    """Shuffled batches of row numbers; an epoch ends early when the deadline has passed."""
-
-    def __init__(self, rows: NDArray[np.int64], task: FoldTask) -> None:
-        self._rng = np.random.default_rng(task.seed)
-        self._rows, self._task = rows, task
-        self._size = max(1, batch_size(len(rows)) // task.batch_divisor)
-        self.n_steps = math.ceil(len(rows) / self._size)
-
-    def epoch(self) -> Iterator[Any]:
-        """Every row once."""
-        import torch
-
-        shuffled = torch.from_numpy(self._rng.permutation(self._rows))
-        for step in range(self.n_steps):
-            if step % STEPS_BETWEEN_LOOKS == 1 and self._task.is_late:
-                return
-            yield shuffled[step * self._size : (step + 1) * self._size]
-
-
-class _Stepper:
-    """AdamW (Loshchilov & Hutter 2019) with a short warm-up and a cosine to zero over ``n_steps``."""
-
-    def __init__(self, net: Any, data: _Data, task: FoldTask, n_steps: int) -> None:
-        import torch
-
-        params: Any = task.params
-        self._net, self._data = net, data
-        self._optimizer = torch.optim.AdamW(
-            net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
-        )
-        warm_up = max(1, n_steps // 50)
-
-        def rate(step: int) -> float:
-            return min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / n_steps)))
-
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
-
-    def step(self, rows: Any) -> None:
-        """One step on a batch of row numbers."""
-        import torch
-
-        self._optimizer.zero_grad(set_to_none=True)
-        self._data.loss(self._net(self._data.X[rows]), self._data.y[rows]).backward()
-        torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
-        self._optimizer.step()
-        self._schedule.step()
-
-
-def _evaluate(net: Any, data: _Data, rows: Any) -> float:
-    """Mean loss on some rows."""
-    import torch
-
-    net.eval()
-    total = 0.0
-    with torch.inference_mode():
-        for start in range(0, len(rows), BLOCK):
-            part = rows[start : start + BLOCK]
-            total += float(data.loss(net(data.X[part]), data.y[part])) * len(part)
-    return total / len(rows)
-
-
-def _copy(net: Any) -> dict[str, Any]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def _as_target(target: NDArray[Any], task: FoldTask) -> Any:
-    """Class codes ``(n_rows,)`` for several classes, else a float column ``(n_rows, 1)``."""
-    import torch
-
-    if task.goal.kind == "multiclass":
-        return torch.as_tensor(target.astype(np.int64), device=task.device)
-    return torch.as_tensor(target.astype(np.float32)[:, None], device=task.device)
-
-
-def _loss(goal: Goal) -> Any:
-    from torch.nn import functional
-
-    if goal.kind == "binary":
-        return functional.binary_cross_entropy_with_logits
-    if goal.kind == "multiclass":
-        return functional.cross_entropy
-    return functional.l1_loss if goal.loss == "absolute" else functional.mse_loss

@@ -18,7 +18,7 @@ import foldsmith
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "cli")
 SOURCE = ROOT / "src" / "foldsmith"
-BOOSTING = {"lightgbm", "xgboost"}
+BOOSTING = {"catboost", "lightgbm", "xgboost"}
 HEAVY = BOOSTING | {"numpy", "optuna", "optuna_dashboard", "pandas", "pyarrow", "ray", "scipy", "sklearn", "torch"}
 
 
@@ -223,7 +223,8 @@ def test_constraints_pin_each_library_exactly_and_no_local_build() -> None:
     assert len(names) == len(set(names))
     assert "foldsmith" not in names
     wanted = _lines("options", "install_requires") + _lines("options.extras_require", "test")
-    wanted += _lines("options.extras_require", "dev")
+    for extra in ("catboost", "dev", "postgres"):
+        wanted += _lines("options.extras_require", extra)
     required = {_canonical(line.split(">=")[0].split("[")[0]) for line in wanted} - {"foldsmith"}
     assert required <= set(names), f"no pin for {sorted(required - set(names))}"
 

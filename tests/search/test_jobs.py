@@ -139,3 +139,126 @@ def test_rounds_that_the_scored_fold_chooses_itself_are_marked(problem: Problem)
     assert boosted.space_version.endswith("+scored") and "+" not in other.space_version
     curves = [members.fold(boosted.id, 0, fold).curve() for fold in range(3)]
     assert boosted.details["rounds"] == [int(np.argmin(curve)) + 1 for curve in curves if curve is not None]
+
+
+# A family of the user's own that is fitted once more on all rows.
+REFITTED = '''
+from dataclasses import dataclass
+
+import numpy as np
+
+from foldsmith.spaces.family import Family
+from foldsmith.spaces.space import Float, Space
+
+
+@dataclass
+class Mean:
+    """The train rows' mean target plus a share of their number: no two sets of rows predict alike."""
+
+    level: float
+    n_train: int
+    curve = None
+    facts = {"device": "cpu"}
+
+    def predict(self, table, round=None):
+        return np.full((table.n_rows, 1), self.level + self.n_train / 1000, np.float32)
+
+    def save(self, folder):
+        np.savez(folder / "mean.npz", level=self.level, n_train=self.n_train)
+
+
+class Refitted(Family):
+    name, prefix, refits = "refitted", "re", True
+
+    def space(self, facts):
+        return Space("refitted@1", {"shift": Float(0.0, 0.1)})
+
+    def defaults(self, facts):
+        return [{"shift": 0.0}]
+
+    def fit_fold(self, task):
+        return Mean(float(task.y[task.train_rows].mean()), len(task.train_rows))
+
+    def load(self, folder):
+        with np.load(folder / "mean.npz") as stored:
+            return Mean(float(stored["level"]), int(stored["n_train"]))
+'''
+
+
+def refitted_job(problem: Problem) -> Job:
+    problem.folder.code.mkdir(exist_ok=True)
+    (problem.folder.code / "mine.py").write_text(REFITTED)
+    MemberStore(problem.folder).path("re-0001").mkdir(parents=True)
+    fingerprint = problem.data.test_fingerprint
+    family, metric = "mine:Refitted", problem.metric.name
+    member = Member("re-0001", "trial", "running", problem.contract, family, metric, test_fingerprint=fingerprint)
+    MemberStore(problem.folder).write(member)
+    return Job("re-0001", "mine:Refitted", {"shift": 0.0}, 0, model_seed=0)
+
+
+def test_a_family_that_refits_predicts_folds_by_fold_models_and_test_by_one_of_all_rows(
+    problem: Problem, fits: Callable[[Problem], list[str]]
+) -> None:
+    job, members, y = refitted_job(problem), MemberStore(problem.folder), problem.fit_y
+    run(Workbench(problem.folder.root), job, 0, 1, 2, None)
+    expected = np.zeros((60, 1), np.float32)
+    for fold in range(3):
+        train, valid = problem.plan.split(0, fold)
+        expected[valid] = y[train].mean() + len(train) / 1000
+        assert not (members.fold(job.member, 0, fold).path / "test.npy").exists()
+    np.testing.assert_allclose(members.oof(job.member), expected, rtol=1e-6)
+    np.testing.assert_allclose(members.test(job.member), np.full((12, 1), y.mean() + 0.06), rtol=1e-6)
+    assert fits(problem) == ["re-0001 0 0", "re-0001 0 1", "re-0001 0 2", "re-0001 0 all"]
+    assert len(members.get(job.member).details["fold_facts"]) == 4
+
+
+def test_an_interrupted_refit_is_done_again_and_a_whole_one_never(
+    problem: Problem, fits: Callable[[Problem], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, members = refitted_job(problem), MemberStore(problem.folder)
+    run(Workbench(problem.folder.root), job, 0, 1, 2)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = members.refit(job.member, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("foldsmith.results.fold_store.FoldStore.save_fitted", full)
+        assert Workbench(problem.folder.root).run(replace(job, fold=None)).fault is not None
+    assert store.state() == "missing" and members.get(job.member).state == "running"
+    with monkeypatch.context() as patch:
+        patch.setattr("foldsmith.results.fold_store.FoldStore.save_done", full)
+        assert Workbench(problem.folder.root).run(replace(job, fold=None)).fault is not None
+    assert store.state() == "fitted"
+    run(Workbench(problem.folder.root), job, None, None)
+    assert store.state(verify=True) == "done" and members.get(job.member).state == "complete"
+    assert fits(problem).count("re-0001 0 all") == 1
+
+
+def test_a_stored_refit_predicts_another_test_file(problem: Problem, fits: Callable[[Problem], list[str]]) -> None:
+    job, members = refitted_job(problem), MemberStore(problem.folder)
+    run(Workbench(problem.folder.root), job, 0, 1, 2, None)
+    test = problem.folder.root / "test.csv"
+    lines = test.read_text().splitlines(keepends=True)
+    test.write_text("".join(lines[:8]))
+    run(Workbench(problem.folder.root), job, None)
+    assert len(members.test(job.member)) == 7
+    assert fits(problem).count("re-0001 0 all") == 1
+
+
+def test_a_refit_leaves_the_holdout_alone(problem: Problem) -> None:
+    bench = Workbench(problem.folder.root)
+    holdout = np.arange(60) % 10 == 3
+    bench.problem = replace(problem, plan=replace(problem.plan, holdout=holdout))
+    job = refitted_job(problem)
+    task = bench.refit_task(job)
+    np.testing.assert_array_equal(task.train_rows, np.flatnonzero(~holdout))
+    assert len(task.valid_rows) == 0
+    assert task.seed not in {bench.fold_task(job, fold).seed for fold in range(3)}
+
+
+def test_a_refitting_family_with_a_curve_is_refused(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LightGBM, "refits", True)
+    fault = Workbench(problem.folder.root).run(boosting_job(problem)).fault
+    assert fault is not None
+    assert "lightgbm refits on all rows but chooses its rounds by curves (cv-curve)" in fault.message

@@ -137,3 +137,11 @@ class TestReckoned:
         found.note("a", 1.0, is_finish=True)
         assert not found.fits("c")
         assert found.fits("b")
+
+    def test_a_family_that_needs_more_than_half_of_what_is_left_may_have_it(self, at: Callable[[float], None]) -> None:
+        found = self.make(Clock(100.0))
+        at(40.0)
+        assert found.trial_deadline("b") == 40.0 + 30.0  # 10 s are expected, half of 60 s is more
+        found.note("a", 15.0, is_finish=False)  # three times as slow as was reckoned
+        assert found.trial_deadline("b") == pytest.approx(40.0 + 1.5 * (4 * 6.0 + 3.0))
+        assert found.trial_deadline("c") == pytest.approx(40.0 + 0.9 * 60.0)

@@ -45,7 +45,7 @@ def test_relevance_finds_the_column_that_matters(kind: str) -> None:
         goal, target = Goal("binary", 2, "log_loss", "log_loss"), (np.abs(matrix[:, 1]) > 0.7).astype(np.int32)
     else:
         goal, target = Goal("regression", 0, "squared", "rmse"), np.asarray(matrix[:, 1] ** 2)
-    relevance = knn._relevance(matrix, target, goal)
+    relevance = knn.column_relevance(matrix, target, goal)
     assert relevance[1] > 0.7
     assert relevance[0] < 0.25
     assert relevance[2] == pytest.approx(0.05)

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foldsmith.spaces.linear import _fit_classes, _fit_values, _ridge
+from foldsmith.spaces.linear import _fit_values, _ridge, fit_classes
 from foldsmith.spaces.toy import make_problem
 
 
@@ -45,7 +45,7 @@ def test_chances_of_seen_classes_agree_with_scikit_learn(seen: list[int]) -> Non
 
     matrix = _matrix()
     y = np.array(seen)[np.digitize(matrix[:, 0], np.linspace(-0.5, 0.5, len(seen) - 1))]
-    model = _fit_classes(matrix, y, 1.0, make_problem("multiclass").task({}))
+    model = fit_classes(matrix, y, 1.0, make_problem("multiclass").task({}))
     chances = model.predict(matrix)
     expected = np.zeros((200, 3))
     expected[:, seen] = 1.0 if len(seen) == 1 else LogisticRegression(C=1.0).fit(matrix, y).predict_proba(matrix)
@@ -55,7 +55,7 @@ def test_chances_of_seen_classes_agree_with_scikit_learn(seen: list[int]) -> Non
 @pytest.mark.parametrize("only", [0, 1])
 def test_one_class_of_two_gives_its_chance(only: int) -> None:
     problem = make_problem("binary")
-    model = _fit_classes(_matrix(), np.full(200, only), 1.0, problem.task({}))
+    model = fit_classes(_matrix(), np.full(200, only), 1.0, problem.task({}))
     np.testing.assert_array_equal(model.predict(_matrix()), np.full((200, 1), only, np.float32))
 
 
