@@ -20,7 +20,7 @@ from foldsmith.spaces.family import Facts, Family
 from foldsmith.spaces.libraries import library_names
 from foldsmith.spaces.overrides import check_tables, family_space
 from foldsmith.spaces.portfolio import chosen_portfolios, portfolio_points
-from foldsmith.spaces.registry import get_family, known_families
+from foldsmith.spaces.registry import available_families, get_family
 from foldsmith.spaces.shrink import as_override, shrink_space
 from foldsmith.spaces.space import Param, Params
 
@@ -86,7 +86,7 @@ def view_spaces(root: Path, names: Sequence[str] = ()) -> list[SpaceView]:
         InputError: an unknown family, or ``[spaces]`` or the portfolio is wrong.
     """
     folder, config, facts = problem_facts(root)
-    names = names or config.search.families or known_families()
+    names = names or config.search.families or available_families()[0]
     check_tables(config.spaces, names)
     return [_view(name, get_family(name, folder.code), folder, config, facts) for name in names]
 

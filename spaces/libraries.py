@@ -37,7 +37,7 @@ _OURS = {
         allow_writing_files train_dir save_snapshot snapshot_file snapshot_interval name metadata input_borders
         output_borders cat_features text_features embedding_features ignored_features fixed_binary_splits
         target_border border_count allow_const_label posterior_sampling text_processing tokenizers dictionaries
-        feature_calcers ctr_description
+        feature_calcers ctr_description boosting_type bootstrap_type bagging_temperature mvs_reg
         """,
 }
 

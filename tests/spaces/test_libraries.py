@@ -49,6 +49,17 @@ def test_our_own_parameters_are_not_reserved(name: str) -> None:
     assert not {library_names(name).get(key, key) for key in space.params} & reserved_names(name)
 
 
+def test_what_catboost_is_told_is_not_for_people_to_set() -> None:
+    pytest.importorskip("catboost")
+    from foldsmith.spaces.catboost import _library_params
+
+    problem = make_problem("multiclass")
+    names, task = library_names("catboost"), problem.task(get_family("catboost").defaults(problem.facts)[0])
+    assert {names.get(key, key) for key in _library_params(task) if key not in task.params} <= reserved_names(
+        "catboost"
+    )
+
+
 def test_reserved_names_are_the_librarys_own() -> None:
     """A misspelt one would be offered to people."""
     assert reserved_names("lightgbm") <= set(library_names("lightgbm").values())
@@ -80,7 +91,7 @@ def test_a_library_that_is_missing_knows_nothing(monkeypatch: pytest.MonkeyPatch
 def test_catboost_tells_its_names() -> None:
     pytest.importorskip("catboost")
     names = library_names("catboost")
-    assert names["eta"] == "learning_rate" and names["bagging_temperature"] == "bagging_temperature"
+    assert names["eta"] == "learning_rate" and names["rsm"] == names["colsample_bylevel"]
     assert reserved_names("catboost") <= set(names.values()) | {"params"}
 
 

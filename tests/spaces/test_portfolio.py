@@ -21,7 +21,7 @@ from foldsmith.spaces.portfolio_file import (
     shipped_portfolio,
     write_portfolio,
 )
-from foldsmith.spaces.registry import get_family
+from foldsmith.spaces.registry import FAMILIES, get_family
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 from foldsmith.spaces.toy import make_problem
 
@@ -125,6 +125,17 @@ def test_every_shipped_point_lies_in_the_space_of_every_problem(name: str, goal:
         defaults = [point for number, point in enumerate(family.defaults(facts)) if point in points[: number + 1]]
         assert points[: len(defaults)] == defaults
     assert len(points) > len(defaults)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_portfolio().points if name not in MEASURED])
+def test_points_of_families_that_may_be_missing_lie_in_their_spaces(name: str) -> None:
+    if FAMILIES[name].missing:
+        pytest.skip(str(FAMILIES[name].missing))
+    family, facts = get_family(name), make_problem("binary").facts
+    points = portfolio_points(family, facts, portfolios=[shipped_portfolio()])
+    suiting = shipped_portfolio().suiting(name, facts)
+    assert len(points) == len(family.defaults(facts)) + len(suiting)  # none became another one's double
+    assert all(entry.params.keys() <= family.space(facts).params.keys() for entry in suiting)  # no misspelt name
 
 
 def test_the_shipped_portfolio_says_where_its_points_come_from() -> None:
