@@ -4,9 +4,11 @@
 
 Every configuration of every family (its defaults, the shipped points, some random points of its space) is
 cross-validated on every data set, in this process, on one thread. The greedy rule of foldsmith.spaces.greedy makes a
-list of them. The check leaves one data set out: is the best of the first k configurations better, there, with the list
-made of the other sets, than with the shipped list, and than with the same configurations in random order? Measured
-folds are kept in --results and used again. A set is a name of scikit-learn's, or a folder with train.csv and meta.json.
+list of them. The check leaves one data set out: how near do the first k configurations come, there, to the best one (0)
+from the median (1)? "greedy" is the rule's own list, made of the other sets. "learned" is the portfolio derived from
+it; "points" is that with the shipped order of families, and "late" is that without the points that go before a family's
+defaults. "shipped" and "random" are what they are compared with. Measured folds are kept in --results and used again. A
+set is a name of scikit-learn's, or a folder with train.csv and meta.json.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from foldsmith.spaces.family import Facts
 from foldsmith.spaces.greedy import greedy_list, scaled_ranks
 from foldsmith.spaces.points import fit_point
 from foldsmith.spaces.portfolio import opening, portfolio_points
-from foldsmith.spaces.portfolio_file import VERSION, Entry, Portfolio, shipped_portfolio, write_portfolio
+from foldsmith.spaces.portfolio_file import VERSION, Entry, Portfolio, row_class, shipped_portfolio, write_portfolio
 from foldsmith.spaces.registry import get_family, known_families
 from foldsmith.spaces.space import Params
 from foldsmith.spaces.toy import make_problem, random_point
@@ -88,6 +90,7 @@ def main() -> None:
     parser.add_argument("--fold-seconds", type=float, default=60.0)
     parser.add_argument("--results", type=Path, help="measured folds, read and extended")
     parser.add_argument("--out", type=Path, help="write the derived portfolio")
+    parser.add_argument("--keep-order", action="store_true", help="derive points only, not the order of families")
     parser.add_argument("--quick", action="store_true", help="three tiny sets, two families, two random points")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -97,7 +100,7 @@ def main() -> None:
     records = check(measured, options.families)
     print(json.dumps(records)) if options.json else show(records)
     if options.out:
-        write_portfolio(options.out, derive(measured, options.families))
+        write_portfolio(options.out, derive(measured, options.families, order=not options.keep_order))
 
 
 def make_configs(families: Sequence[str], n_random: int) -> list[Config]:
@@ -150,25 +153,35 @@ def _measure_set(
     return rows
 
 
-def derive(measured: Measured, families: Sequence[str]) -> Portfolio:
-    """The portfolio of the measured sets; what it does not know of stays as it is shipped."""
-    picks = pick(measured)
+def derive(measured: Measured, families: Sequence[str], *, order: bool = True, early: bool = True) -> Portfolio:
+    """The shipped portfolio with what was measured put before it; sizes of tables that were not measured keep theirs.
+
+    Args:
+        order: False keeps the shipped order and weights of families and learns points only.
+        early: a family's first point goes before its defaults when the rule takes it before them.
+    """
     shipped = shipped_portfolio()
-    taken = [measured.configs[number] for number in picks]
-    order = list(dict.fromkeys(config.family for config in taken))
+    taken = [measured.configs[number] for number in pick(measured)]
+    sizes = {row_class(facts.n_rows) for facts in measured.facts}
+    rows = sizes.pop() if len(sizes) == 1 else "any"
+    source = f"benchmarks/portfolio.py on {len(measured.facts)} data sets"
+    points = dict(shipped.points)
+    for name in families:
+        own = [config.params for config in taken if config.family == name]
+        learned = [
+            Entry(params, rows=rows, source=source, early=early and number == 0)
+            for number, params in enumerate(own)
+            if params is not None
+        ]
+        known = [entry.params for entry in learned]
+        points[name] = (*learned, *(entry for entry in shipped.points.get(name, ()) if entry.params not in known))
+    if not order:
+        return Portfolio(VERSION, shipped.first, shipped.weights, points)
+    first = dict.fromkeys([*(config.family for config in taken), *shipped.first])
     counts = Counter(config.family for config in taken)
     scale = sum(shipped.weights.get(name, 1.0) for name in families) / len(taken)
     weights = {name: round(max(0.5, counts[name] * scale), 2) for name in families}
-    points = {
-        name: tuple(
-            Entry(config.params, source=f"measured on {len(measured.facts)} data sets")
-            for config in taken
-            if config.family == name and config.params is not None
-        )
-        for name in families
-    }
-    rest = [name for name in shipped.first if name not in order]
-    return Portfolio(VERSION, (*order, *rest), {**shipped.weights, **weights}, {**shipped.points, **points})
+    return Portfolio(VERSION, tuple(first), {**shipped.weights, **weights}, points)
 
 
 def pick(measured: Measured) -> list[int]:
@@ -181,6 +194,12 @@ def check(measured: Measured, families: Sequence[str]) -> list[dict[str, Any]]:
     lists: dict[str, Callable[[int], list[float]]] = {
         "greedy": lambda which: _errors(measured, which, pick(measured.without(which))),
         "learned": lambda which: _turns(measured, which, families, derive(measured.without(which), families)),
+        "points": lambda which: _turns(
+            measured, which, families, derive(measured.without(which), families, order=False)
+        ),
+        "late": lambda which: _turns(
+            measured, which, families, derive(measured.without(which), families, order=False, early=False)
+        ),
         "shipped": lambda which: _turns(measured, which, families, shipped_portfolio()),
     }
     records: list[dict[str, Any]] = []

@@ -95,7 +95,7 @@ def _print_space(out: "Console", view: "SpaceView") -> None:
     out.print(f"[bold]{escape(view.family)}[/bold] · {view.version} · {len(view.points)} points to start from")
     out.print(_params_table(view))
     for number, point in enumerate(view.points):
-        kind = "default" if number < view.n_defaults else "portfolio"
+        kind = "default" if point in view.defaults else "portfolio"
         out.print(f"  [dim]{kind:<9}[/dim] {escape(_point(point, view.points[0] if number else {}))}")
     out.print()
 
@@ -105,7 +105,7 @@ def _params_table(view: "SpaceView") -> object:
     from rich.text import Text
 
     table = Table("parameter", "searched", "default", box=None, pad_edge=False)
-    first: Params = view.points[0] if view.points else {}
+    first: Params = view.defaults[0] if view.defaults else {}
     for name, param in view.params.items():
         shown = show_param(param) + (" (foldsmith.toml)" if name in view.changed else "")
         table.add_row(Text(f"  {name}"), Text(shown), Text(_value(first[name]) if name in first else ""))

@@ -31,7 +31,7 @@ class SpaceView:
 
     Args:
         changed: names of the parameters that ``foldsmith.toml`` changes.
-        points: tried first, in order; the first ``n_defaults`` are the family's own.
+        points: tried first, in order; ``defaults`` are those of them that are the family's own.
         reason: why the family cannot take the problem, None if it can; then the rest is empty.
     """
 
@@ -40,7 +40,7 @@ class SpaceView:
     params: dict[str, Param]
     changed: tuple[str, ...]
     points: list[Params]
-    n_defaults: int
+    defaults: list[Params]
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -93,13 +93,13 @@ def view_spaces(root: Path, names: Sequence[str] = ()) -> list[SpaceView]:
 
 def _view(name: str, family: Family, folder: Folder, config: Config, facts: Facts) -> SpaceView:
     if reason := family.accepts(facts):
-        return SpaceView(name, "", {}, (), [], 0, reason)
+        return SpaceView(name, "", {}, (), [], [], reason)
     own, space = family.space(facts), family_space(name, family, facts, config.spaces)
     changed = tuple(key for key, param in space.params.items() if param != own.params.get(key))
     portfolios = chosen_portfolios(config.search.portfolio, folder.root)
     defaults = portfolio_points(family, facts, space=space, portfolios=[])
     points = portfolio_points(family, facts, space=space, portfolios=portfolios)
-    return SpaceView(name, space.version, dict(space.params), changed, points, len(defaults))
+    return SpaceView(name, space.version, dict(space.params), changed, points, defaults)
 
 
 def shrink(root: Path, name: str, top: float = 0.2, *, write: bool = False) -> Shrunk:

@@ -25,6 +25,8 @@ def portfolio_points(
 ) -> list[Params]:
     """The family's points to try first: its defaults, then those of the portfolios, none of them twice.
 
+    Entries that were measured to be the better start on such tables, marked as early, go before the defaults.
+
     Args:
         space: what is searched, when people changed the family's own; every point is moved into it.
         portfolios: in order; the user's own and the shipped one by default, see :func:`chosen_portfolios`.
@@ -41,8 +43,9 @@ def portfolio_points(
     base = defaults[0] if defaults else {}
     portfolios = chosen_portfolios(None, Path()) if portfolios is None else portfolios
     suiting = [entry for portfolio in portfolios for entry in portfolio.suiting(family.name, facts)]
-    entries = [entry.params for entry in suiting if entry.space in ("", own.version)]
-    points = _distinct(fit_point(point, space, base) for point in [*defaults, *entries])[:MAX_POINTS]
+    known = [entry for entry in suiting if entry.space in ("", own.version)]
+    early, later = ([entry.params for entry in known if entry.early == wanted] for wanted in (True, False))
+    points = _distinct(fit_point(point, space, base) for point in [*early, *defaults, *later])[:MAX_POINTS]
     for point in points:
         space.check(point)
     return points

@@ -47,6 +47,7 @@ class Entry:
         rows: the sizes of tables that it is for.
         source: where it is known from.
         space: version of the family's own space that it was measured in; "" when the names alone say what is meant.
+        early: whether it goes before the family's own defaults.
     """
 
     params: Mapping[str, Any]
@@ -54,6 +55,7 @@ class Entry:
     rows: RowClass = "any"
     source: str = ""
     space: str = ""
+    early: bool = False
 
     def suits(self, facts: Facts) -> bool:
         """Whether it is meant for such a problem."""
@@ -62,7 +64,7 @@ class Entry:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         known = {"params": dict(self.params), "task": self.task, "rows": self.rows, "source": self.source}
-        return {**known, "space": self.space} if self.space else known
+        return known | ({"space": self.space} if self.space else {}) | ({"early": True} if self.early else {})
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def _entry(path: Path, family: str, record: Any) -> Entry:
         if value not in get_args(known):
             expected = ", ".join(get_args(known))
             raise InputError(f"{path}: {what} of an entry of {family!r} is {value!r}; choose one of {expected}")
-    return Entry(record["params"], task, rows, str(record.get("source", "")), str(record.get("space", "")))
+    source, space = (str(record.get(key, "")) for key in ("source", "space"))
+    return Entry(record["params"], task, rows, source, space, record.get("early") is True)
 
 
 def write_portfolio(path: Path, portfolio: Portfolio) -> None:

@@ -124,10 +124,15 @@ def test_a_portfolio_is_derived_from_what_was_measured(load: Any) -> None:
     assert portfolio.pick(measured)[:2] == [3, 2]
     derived = portfolio.derive(measured, ["linear", "knn"])
     assert derived.first[:2] == ("knn", "linear")
-    assert [dict(entry.params) for entry in derived.points["linear"]] == [{"C": 5.0, "numeric": "quantile"}]
-    assert derived.points["knn"] == ()
-    assert derived.points["xgboost"] == portfolio.shipped_portfolio().points["xgboost"]
-    assert set(derived.weights) == set(portfolio.shipped_portfolio().weights)
+    shipped = portfolio.shipped_portfolio()
+    first, *others = derived.points["linear"]
+    assert (dict(first.params), first.rows) == ({"C": 5.0, "numeric": "quantile"}, "small")
+    assert tuple(others) == shipped.points["linear"]
+    assert all(derived.points[name] == shipped.points[name] for name in ("knn", "xgboost"))
+    assert set(derived.weights) == set(shipped.weights)
+    points_only = portfolio.derive(measured, ["linear", "knn"], order=False)
+    assert (points_only.first, points_only.weights) == (shipped.first, shipped.weights)
+    assert points_only.points == derived.points
 
 
 def test_the_check_knows_the_best_list_from_a_random_one(load: Any) -> None:
