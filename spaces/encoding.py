@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.errors import ContractError
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
 from foldsmith.spaces.dates import CYCLES, DATE_PARTS, cycles, date_gaps, date_parts
 from foldsmith.spaces.fillers import find_fillers, without_fillers
+from foldsmith.spaces.formats import check_format
 from foldsmith.spaces.level_means import LevelMeans
 from foldsmith.spaces.redundant import distinct_codes, distinct_numbers
 from foldsmith.spaces.scaling import Matrix, Scaler, Scaling
@@ -259,19 +259,6 @@ class DenseEncoder:
             means_scaler=Scaler("standard", stored["means_center"], stored["means_scale"]),
             indicators=stored["indicators"],
             levels=tuple(stored[name] for name in sorted(stored) if name.startswith("levels_")),
-        )
-
-
-def check_format(found: int, known: int, path: Path) -> None:
-    """Refuse what another version wrote.
-
-    Raises:
-        ContractError: ``found`` is not ``known``.
-    """
-    if found != known:
-        raise ContractError(
-            f"{path} has format {found}, this foldsmith reads format {known}; "
-            "use the version that wrote it, or fit the model again"
         )
 
 

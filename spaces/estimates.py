@@ -25,7 +25,7 @@ FIT_SHARE = 0.8  # of the rows are train rows, as in five folds
 def n_tree_columns(facts: "Facts") -> int:
     """Columns of the matrix that trees are grown on."""
     schema = facts.schema
-    text = (N_COMPONENTS + N_COUNTS) * len(schema.text)
+    text = (2 * N_COMPONENTS + N_COUNTS) * len(schema.text)
     dates = len(DATE_PARTS) * len(schema.datetime) + n_gaps(len(schema.datetime))
     return len(schema.numeric) + dates + text + len(schema.categorical)
 
@@ -38,7 +38,7 @@ def n_dense_columns(facts: "Facts", scaling: Scaling) -> int:
     ramps = N_PIECES * numbers if scaling == "pieces" else 0
     sizes = [len(schema.categories[name]) for name in schema.categorical]
     levels = sum(min(MAX_LEVELS, size) + (facts.goal.n_outputs if size > MANY_LEVELS else 0) for size in sizes)
-    return numbers + ramps + levels + (N_COMPONENTS + N_COUNTS) * len(schema.text)
+    return numbers + ramps + levels + (2 * N_COMPONENTS + N_COUNTS) * len(schema.text)
 
 
 def matrix_bytes(facts: "Facts", n_columns: int) -> int:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
-from foldsmith.spaces.dates import DATE_PARTS
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.forest_columns import ForestEncoder, forest_matrix
 from foldsmith.spaces.scaling import Matrix
@@ -255,6 +254,4 @@ def _class_columns(goal: Goal, classes: NDArray[Any]) -> NDArray[np.int64]:
 
 def _square_root_share(facts: Facts) -> float:
     """The square root of the number of columns, Breiman's choice for classes, as a share; at least a fifth."""
-    schema = facts.schema
-    n_columns = len(schema.numeric) + len(DATE_PARTS) * len(schema.datetime) + len(schema.categorical)
-    return float(np.clip(1 / np.sqrt(max(1, n_columns + 36 * len(schema.text))), 0.2, 1.0))
+    return float(np.clip(1 / np.sqrt(max(1, estimates.n_tree_columns(facts))), 0.2, 1.0))

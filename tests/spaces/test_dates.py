@@ -10,7 +10,9 @@ from foldsmith.spaces.encoding import DenseEncoder, TreeEncoder
 
 
 def _table(*columns: Sequence[str | None]) -> Table:
-    frame = pd.DataFrame({f"d{number}": pd.Series(values, dtype="object") for number, values in enumerate(columns)})
+    frame = pd.DataFrame(
+        {f"d{number}": pd.Series(list(values), dtype="object") for number, values in enumerate(columns)}
+    )
     return type_frame(frame, build_schema(frame, [Column(str(name), "datetime", "") for name in frame]))
 
 

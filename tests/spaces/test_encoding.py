@@ -150,7 +150,9 @@ def test_fillers_are_missing_for_dense_encoders_and_stay_for_trees() -> None:
     matrix = DenseEncoder.fit(table, np.arange(100), seed=0).transform(table)
     np.testing.assert_array_equal(matrix[:, 1], [0] * 90 + [1] * 10)
     assert matrix[:90, 0].std() > 0.9 and not matrix[90:, 0].any()
-    np.testing.assert_array_equal(TreeEncoder.fit(table, np.arange(100), seed=0).transform(table)[:, 0], np.float32(x))
+    np.testing.assert_array_equal(
+        TreeEncoder.fit(table, np.arange(100), seed=0).transform(table)[:, 0], np.array(x, np.float32)
+    )
 
 
 def test_equal_indicators_stand_once() -> None:
