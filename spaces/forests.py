@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
-from foldsmith.spaces.encoding import DATE_PARTS, TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
-from foldsmith.spaces.matrices import tree_matrices
+from foldsmith.spaces.forest_columns import ForestEncoder, forest_matrix
 from foldsmith.spaces.scaling import Matrix
 from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 
@@ -122,7 +121,7 @@ class FittedForest:
 
     curve = None
 
-    def __init__(self, trees: CompactTrees, encoder: TreeEncoder) -> None:
+    def __init__(self, trees: CompactTrees, encoder: ForestEncoder) -> None:
         self.facts: dict[str, Any] = {"device": "cpu", "n_trees": len(trees)}
         self._trees = trees
         self._encoder = encoder
@@ -138,7 +137,7 @@ class FittedForest:
 
 
 class _Forest(Family):
-    """What the two forests share: trees on the encoded matrix, category codes as numbers, missing values as NaN."""
+    """What the two forests share: trees on the encoded matrix, codes as numbers and target means, NaN for missing."""
 
     stopping = "fixed"
     nodes_per_row = 1.0  # as a share of those of a tree on all rows
@@ -176,20 +175,20 @@ class _Forest(Family):
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Grow trees in batches until all are there or the deadline has passed; at least one batch."""
-        fold = tree_matrices(task)
+        encoder, matrix = forest_matrix(task)
         target = task.y[task.train_rows]
         wanted = N_TREES if len(target) <= LARGE_ROWS else N_TREES_LARGE
         forest = self._estimator(task)
         stopped_by = "rounds"
         for n_trees in range(BATCH, wanted + 1, BATCH):
             forest.set_params(n_estimators=n_trees)
-            forest.fit(fold.train, target)
+            forest.fit(matrix, target)
             if task.is_late and n_trees < wanted:
                 stopped_by = "deadline"
                 break
         columns = _class_columns(task.goal, getattr(forest, "classes_", np.zeros(1, np.int64)))
         trees = CompactTrees.from_sklearn([tree.tree_ for tree in forest.estimators_], columns, task.goal.n_outputs)
-        fitted = FittedForest(trees, fold.encoder)
+        fitted = FittedForest(trees, encoder)
         fitted.facts["stopped_by"] = stopped_by
         return fitted
 
@@ -197,7 +196,7 @@ class _Forest(Family):
         """Read the trees and the encoder."""
         with np.load(folder / "trees.npz", allow_pickle=False) as stored:
             trees = CompactTrees(**{name: stored[name] for name in stored.files})
-        return FittedForest(trees, TreeEncoder.load(folder))
+        return FittedForest(trees, ForestEncoder.load(folder))
 
     def _estimator(self, task: FoldTask) -> Any:
         """The scikit-learn forest, not fitted."""
@@ -255,6 +254,4 @@ def _class_columns(goal: Goal, classes: NDArray[Any]) -> NDArray[np.int64]:
 
 def _square_root_share(facts: Facts) -> float:
     """The square root of the number of columns, Breiman's choice for classes, as a share; at least a fifth."""
-    schema = facts.schema
-    n_columns = len(schema.numeric) + len(DATE_PARTS) * len(schema.datetime) + len(schema.categorical)
-    return float(np.clip(1 / np.sqrt(max(1, n_columns + 36 * len(schema.text))), 0.2, 1.0))
+    return float(np.clip(1 / np.sqrt(max(1, estimates.n_tree_columns(facts))), 0.2, 1.0))
