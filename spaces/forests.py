@@ -171,7 +171,7 @@ class _Forest(Family):
         For values the best threshold of a random few columns is a poor one: forests of all or most columns.
         """
         if not facts.goal.is_classification:
-            return [{"max_features": 1.0, "min_samples_leaf": 2}, {"max_features": 0.7, "min_samples_leaf": 1}]
+            return [{"max_features": 0.7, "min_samples_leaf": 1}, {"max_features": 1.0, "min_samples_leaf": 2}]
         return [
             {"max_features": 0.7, "min_samples_leaf": 2 if facts.n_rows < 200 else 4, "criterion": "entropy"},
             {"max_features": 1.0, "min_samples_leaf": 2 if facts.n_rows < 1000 else 10, "criterion": "gini"},
@@ -257,7 +257,7 @@ class RandomForest(_Forest):
         first, second = super().defaults(facts)
         return [
             {**first, "max_features": _square_root_share(facts), "max_samples": 1.0},
-            {**second, "max_features": 0.4, "max_samples": 0.5},
+            {**second, "max_features": 0.4, "max_samples": 0.5, "criterion": "entropy"},
         ]
 
     def _estimator(self, task: FoldTask) -> Any:

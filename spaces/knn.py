@@ -24,7 +24,7 @@ TREE_COLUMNS = 12  # a k-d tree pays up to about here
 WIDE_COLUMNS = 48  # a wider matrix is projected on its
 N_COMPONENTS = 32  # principal components: most of what distances are made of, at half to a tenth of the time
 PCA_ROWS = 8000  # that they are found on
-CITY_BLOCK_STEPS = 2e9  # differences of two numbers; no matrix product finds city-block distances
+CITY_BLOCK_STEPS = 1e10  # differences of two numbers, some seconds; no matrix product finds these distances
 
 
 @dataclass(frozen=True)
@@ -139,28 +139,27 @@ class KNN(Family):
 
     def space(self, facts: Facts) -> Space:
         """At most 500 neighbours, and never more than a third of the rows; city-block distance on small tables only."""
-        n_columns = estimates.n_dense_columns(facts, "standard")
-        is_small = float(facts.n_rows) ** 2 * n_columns <= CITY_BLOCK_STEPS
         return Space(
             "knn@2",
             {
                 "k": Int(1, _most_neighbours(facts), log=True),
                 "weights": Choice(("uniform", "distance")),
-                "p": Choice((1, 2) if is_small else (2,)),
+                "p": Choice((1, 2) if _is_small(facts) else (2,)),
                 "numeric": Choice(("standard", "quantile")),
                 "columns": Choice(("equal", "relevance")),
             },
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """For chances more neighbours, the more the more rows; then fewer of them on plain columns."""
+        """City-block distance where it is quick, then Euclidean, of columns that matter and of plain ones.
+
+        Chances want more neighbours than values, and the more the more rows.
+        """
         k = int(np.clip(np.sqrt(facts.n_rows) / 2, 20, 100)) if facts.goal.is_classification else 7
-        most = _most_neighbours(facts)
-        shared: Params = {"weights": "distance", "p": 2}
-        return [
-            {"k": min(k, most), "numeric": "quantile", "columns": "relevance", **shared},
-            {"k": min(max(5, k // 3), most), "numeric": "standard", "columns": "equal", **shared},
-        ]
+        first: Params = {"k": min(k, _most_neighbours(facts)), "weights": "distance", "p": 2}
+        weighted: Params = {**first, "numeric": "quantile", "columns": "relevance"}
+        plain: Params = {**first, "numeric": "standard", "columns": "equal"}
+        return [{**weighted, "p": 1}, weighted, plain] if _is_small(facts) else [weighted, plain]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The matrices, and the neighbours of one block of rows."""
@@ -188,6 +187,10 @@ class KNN(Family):
             vote = Vote(**{name[5:]: stored[name].item() for name in stored.files if name.startswith("vote_")})
             rows = Neighbourhood(**{name: stored[name] for name in stored.files if not name.startswith("vote_")})
         return FittedKNN(rows, vote, DenseEncoder.load(folder))
+
+
+def _is_small(facts: Facts) -> bool:
+    return float(facts.n_rows) ** 2 * estimates.n_dense_columns(facts, "standard") <= CITY_BLOCK_STEPS
 
 
 def _most_neighbours(facts: Facts) -> int:

@@ -75,7 +75,7 @@ def test_a_wide_matrix_is_projected_and_keeps_its_distances(monkeypatch: pytest.
 
 def test_components_are_used_where_they_save_time() -> None:
     problem = make_problem("multiclass", n_rows=600)
-    params = KNN().defaults(problem.facts)[0]
+    params = KNN().defaults(problem.facts)[1]
     wide = KNN().fit_fold(problem.task(params))
     assert isinstance(wide, knn.FittedKNN)
     assert wide._rows.projection.shape[0] > knn.WIDE_COLUMNS and wide._rows.matrix.shape == (400, knn.N_COMPONENTS)
@@ -89,3 +89,5 @@ def test_city_block_distance_is_searched_on_small_tables_only() -> None:
     facts = make_problem().facts
     small, large = (KNN().space(dataclasses.replace(facts, n_rows=n)).params["p"] for n in (1000, 100_000))
     assert (small, large) == (Choice((1, 2)), Choice((2,)))
+    assert [point["p"] for point in KNN().defaults(facts)] == [1, 2, 2]
+    assert [point["p"] for point in KNN().defaults(dataclasses.replace(facts, n_rows=100_000))] == [2, 2]
