@@ -1,6 +1,6 @@
 """Each family alone beside its own library called by hand: same encoded data, parameters, folds, rounds, one thread.
 
-    python benchmarks/families.py [--families lightgbm xgboost] [--rows 20000] [--folds 5] [--repeats 5] [--max-rounds 500]
+    python benchmarks/families.py [--families lightgbm xgboost] [--rows 20000] [--folds 5] [--repeats 5]
 
 Both sides begin at the encoded matrices, record a learning curve where there are rounds, and predict the validation
 rows at the curve's best round. They take turns; a ratio is the median over the repeats of CPU time beside CPU time, so
@@ -51,11 +51,12 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--max-rounds", type=int, default=500)
-    parser.add_argument("--quick", action="store_true", help="2,000 rows, two folds, three repeats, 100 rounds")
+    parser.add_argument("--quick", action="store_true", help="2,000 rows, two folds, 100 rounds or trees")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.quick:
-        options.rows, options.folds, options.repeats, options.max_rounds = 2000, 2, 3, 100
+        options.rows, options.folds, options.max_rounds = 2000, 2, 100
+        forests.N_TREES = 100
     for module in (lightgbm, xgboost, catboost):
         module.MAX_ROUNDS = options.max_rounds
     records = []
@@ -65,7 +66,8 @@ def main() -> None:
             continue
         records += [compare(name, table, options.rows, options.folds, options.repeats) for table in GOALS]
         if not options.json:
-            print("  ".join(f"{key} {value}" for record in records[-len(GOALS) :] for key, value in record.items()))
+            for record in records[-len(GOALS) :]:
+                print("  ".join(f"{key} {value}" for key, value in record.items()), flush=True)
     if options.json:
         print(json.dumps(records))
 
@@ -87,11 +89,9 @@ def compare(name: str, table: str, n_rows: int, n_folds: int, n_repeats: int) ->
             ratios.append(sum(run.seconds for run in ours) / sum(run.seconds for run in theirs))
     return {
         "name": f"{name}, {table}",
-        "score_ours": _mean_score(tasks, ours),
-        "score_reference": _mean_score(tasks, theirs),
-        "largest_difference": max(
-            float(np.abs(a.predicted - b.predicted).max()) for a, b in zip(ours, theirs, strict=True)
-        ),
+        "score_ours": round(_mean_score(tasks, ours), 6),
+        "score_reference": round(_mean_score(tasks, theirs), 6),
+        "largest_difference": float(f"{_largest_difference(ours, theirs):.2g}"),
         "seconds_ours": round(sum(run.seconds for run in ours) / n_folds, 4),
         "ratio_seconds": round(float(np.median(ratios)), 3),
         "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
@@ -138,6 +138,10 @@ def _mean_score(tasks: list[FoldTask], runs: list[Run]) -> float:
     score = roc_auc_score if tasks[0].goal.is_classification else root_mean_squared_error
     each = [score(task.y[task.valid_rows], run.predicted) for task, run in zip(tasks, runs, strict=True)]
     return float(np.mean(each))
+
+
+def _largest_difference(ours: list[Run], theirs: list[Run]) -> float:
+    return max(float(np.abs(a.predicted - b.predicted).max()) for a, b in zip(ours, theirs, strict=True))
 
 
 def make_folds(goal: Goal, n_rows: int, n_folds: int) -> Iterator[FoldTask]:

@@ -103,6 +103,8 @@ class CatBoost(Family):
     def defaults(self, facts: Facts) -> list[Params]:
         """The library's own shape at a quicker rate, then the tuned default of pytabkit (Holzmueller et al. 2024).
 
+        The first one splits levels by target statistics only in columns of many levels, and of one column at a time:
+        on adult that took less than half the time of the library's choice, for the same score.
         pytabkit's depth of 9 for values and its 20 leaf steps cost ten times the first point's time; here depth 8.
         Where the first one would take too much of the budget, a quicker one stands before it.
         """
@@ -116,8 +118,8 @@ class CatBoost(Family):
             "subsample": 0.8,
             "colsample_bylevel": 1.0,
             "leaf_estimation_iterations": 1,
-            "one_hot_max_size": 10,
-            "max_ctr_complexity": 2,
+            "one_hot_max_size": 25,
+            "max_ctr_complexity": 1,
             "model_size_reg": 0.5,
         }
         tuned: Params = {
@@ -132,8 +134,7 @@ class CatBoost(Family):
         }
         points = [first, tuned]
         if (times := haste(self.name, facts)) > 1:
-            quick = {"learning_rate": min(0.15, 0.08 * times), "one_hot_max_size": 25, "max_ctr_complexity": 1}
-            points.insert(0, {**first, **quick})
+            points.insert(0, {**first, "learning_rate": min(0.15, 0.08 * times)})
         known = self.space(facts).params
         return [{name: value for name, value in point.items() if name in known} for point in points]
 

@@ -102,3 +102,16 @@ def test_torn_starts_are_no_starts(load: Any, tmp_path: Path) -> None:
     kills = load("kills")
     assert kills._starts(tmp_path) == [[1, "knn", {"k": 3}, 0]]
     assert kills._what([1, "knn", {"k": 3}, 0]) == kills._what([2, "knn", {"k": 3}, 0])
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "catboost", "linear"])
+def test_families_are_their_libraries_called_by_hand(load: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    families = load("families")
+    if hasattr(module := getattr(families, name, None), "MAX_ROUNDS"):
+        monkeypatch.setattr(module, "MAX_ROUNDS", 20)
+    for table in families.GOALS:
+        record = families.compare(name, table, 300, 2, 1)
+        assert record["score_ours"] == pytest.approx(record["score_reference"], rel=1e-3)
+        assert record["ratio_seconds"] > 0
+        if name != "linear":
+            assert record["largest_difference"] < 1e-5
