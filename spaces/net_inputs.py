@@ -103,7 +103,9 @@ class NetInputs:
         if not len(kept) and not levels and not len(flagged):
             flagged = np.zeros(1, np.int64)  # a net needs an input, be it a constant one
         none = np.zeros(0, np.float32)
-        bare = cls(text, median, kept, scaler, flagged, levels, max_one_hot, RobustScaler(none, none.astype(np.float64)))
+        bare = cls(
+            text, median, kept, scaler, flagged, levels, max_one_hot, RobustScaler(none, none.astype(np.float64))
+        )
         one_hot = bare._one_hot(bare._all_codes(part, missing))
         return cls(*_fields(bare)[:-1], RobustScaler.fit(one_hot, np.median(one_hot, axis=0)))
 

@@ -158,7 +158,9 @@ def monitored(goal: Goal, y: NDArray[Any], predicted: NDArray[np.float32]) -> fl
         return float(np.mean(np.abs(y - predicted[:, 0])))
     if goal.monitor == "auc":
         return float(roc_auc_score(y, predicted[:, 0])) if len(np.unique(y)) > 1 else float("nan")
-    return float(log_loss(y, predicted.squeeze(1) if goal.kind == "binary" else predicted, labels=range(goal.n_classes)))
+    return float(
+        log_loss(y, predicted.squeeze(1) if goal.kind == "binary" else predicted, labels=range(goal.n_classes))
+    )
 
 
 def first_fold_seconds(facts: Facts) -> float:

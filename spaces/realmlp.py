@@ -1,12 +1,12 @@
 """RealMLP: a multilayer perceptron with tuned defaults (Holzmueller, Grinsztajn & Steinwart 2024, arXiv:2407.04491).
 
 The published RealMLP-TD, with these differences: levels of fewer than three train rows share a code with missing and
-unseen ones, an absent number is a categorical column beside the median, members may be trained side by side, and the
-epoch is not chosen on held-back rows. All rows are trained on through the whole schedule; weights are kept at the end of
-each of its four cycles, where the rate is zero, and the other folds' curves choose among these four rounds.
+unseen ones, an absent number is a categorical column beside the median, text components get no periodic embedding,
+members may be trained side by side, labels are not smoothed (log loss and AUC want chances that are not pulled
+together), and no rows are held back to choose the epoch: all are trained on through the whole schedule, the weights are
+kept at the end of each of its four cycles, where the rate is zero, and the other folds' curves choose among them.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,16 @@ import numpy as np
 from foldsmith.spaces import estimates
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.net_inputs import NetInputs, net_fold
-from foldsmith.spaces.nets import GPU_ROWS, FittedNet, Target, first_fold_seconds, fit_net, fitting_epochs, load_net, most_epochs
+from foldsmith.spaces.nets import (
+    GPU_ROWS,
+    FittedNet,
+    Target,
+    first_fold_seconds,
+    fit_net,
+    fitting_epochs,
+    load_net,
+    most_epochs,
+)
 from foldsmith.spaces.schedules import CYCLE_ENDS, coslog4, flat_cos
 from foldsmith.spaces.space import Choice, Float, Int, Params, Space
 from foldsmith.spaces.training import Data, Recipe, scale_rates
@@ -132,7 +141,6 @@ def published(facts: Facts) -> Params:
     n_epochs = fitting_epochs(first_fold_seconds(facts), n_rows, cost)
     point["n_members"] = 4 if n_epochs >= 4 * EPOCHS[-1] else 1
     point["epochs"] = max((epochs for epochs in EPOCHS if epochs <= n_epochs), default=EPOCHS[0])
-    # Published as 0.1 where classes are predicted; log loss and AUC want chances that are not pulled together.
     return {**point, "label_smoothing": 0.0} if is_class else point
 
 
