@@ -26,7 +26,7 @@ from foldsmith.spaces.nets import (
     most_epochs,
 )
 from foldsmith.spaces.schedules import CYCLE_ENDS, coslog4, flat_cos
-from foldsmith.spaces.space import Choice, Float, Int, Params, Space
+from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 from foldsmith.spaces.training import Data, Recipe, scale_rates
 
 BATCH = 256
@@ -47,6 +47,7 @@ class RealMLP(Family):
 
     def space(self, facts: Facts) -> Space:
         """TabArena's ranges; epochs and members are searched because a search may be short."""
+        smoothing: dict[str, Param] = {"label_smoothing": Choice((0.0, 0.02, 0.1))}
         return Space(
             "realmlp@1",
             {
@@ -63,7 +64,7 @@ class RealMLP(Family):
                 "scale_factor": Float(2.0, 10.0, log=True),
                 "first_factor": Float(0.3, 1.5, log=True),
                 "embedding": Choice((4, 8, 16)),
-                **({"label_smoothing": Choice((0.0, 0.02, 0.1))} if facts.goal.is_classification else {}),
+                **(smoothing if facts.goal.is_classification else {}),
             },
         )
 
@@ -71,8 +72,8 @@ class RealMLP(Family):
         """The published default as far as the time allows, a shorter, wider and noisier net, and a shallow one."""
         first = published(facts)
         shorter = max(EPOCHS[0], cast(int, first["epochs"]) // 4)
-        wide = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
-        shallow = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
+        wide: Params = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
+        shallow: Params = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
         return [first, {**first, **wide}, {**first, **shallow}]
 
     def resources(self, facts: Facts, params: Params) -> Resources:

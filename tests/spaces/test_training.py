@@ -187,5 +187,5 @@ def test_rates_are_multiples_of_each_groups_own() -> None:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (0.1, 0.4)]
     optimizer = torch.optim.SGD(groups)
     for factor in (0.5, 0.25):
-        scale_rates(optimizer, lambda progress, factor=factor: factor, 0.3)
+        scale_rates(optimizer, {0.5: lambda _: 0.5, 0.25: lambda _: 0.25}[factor], 0.3)
         np.testing.assert_allclose([group["lr"] for group in optimizer.param_groups], [0.1 * factor, 0.4 * factor])
