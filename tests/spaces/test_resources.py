@@ -70,6 +70,10 @@ def test_every_goal_and_table_has_an_estimate(name: str, goal: str) -> None:
         ("linear", {"numeric": "standard"}, {"numeric": "pieces"}),
         ("mlp", {"numeric": "standard"}, {"numeric": "pieces"}),
         ("mlp", {"width": 32}, {"width": 512}),
+        ("realmlp", {"n_members": 1}, {"n_members": 4}),
+        ("realmlp", {"width": 128}, {"width": 512}),
+        ("tabm", {"k": 8, "width": 512}, {"k": 32, "width": 512}),
+        ("tabm", {"width": 64}, {"width": 1024}),
     ],
 )
 def test_parameters_count(name: str, less: dict[str, Any], more: dict[str, Any]) -> None:
@@ -108,7 +112,7 @@ def test_lightgbm_wishes_for_a_gpu_on_large_data() -> None:
     assert _resources("lightgbm", 1000).gpus == 0.0
 
 
-@pytest.mark.parametrize("name", ["xgboost", "mlp", "lightgbm", "catboost"])
+@pytest.mark.parametrize("name", ["xgboost", "mlp", "lightgbm", "catboost", "realmlp", "tabm"])
 def test_gpu_memory_holds_the_context_and_the_data(name: str) -> None:
     small, large = _resources(name).vram_bytes, _resources(name, 10_000_000).vram_bytes
     assert GIB // 2 <= small < GIB
