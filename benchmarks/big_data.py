@@ -241,7 +241,9 @@ def read_members(root: Path) -> dict[str, dict[str, Any]]:
     for member in store.all(contract=problem.contract):
         if member.kind != "trial":
             continue
-        entry = found.setdefault(member.family, {"complete": 0, "failed": 0, "folds": 0, "seconds": 0.0, "peak_gb": 0.0})
+        entry = found.setdefault(
+            member.family, {"complete": 0, "failed": 0, "folds": 0, "seconds": 0.0, "peak_gb": 0.0}
+        )
         entry["complete"] += member.state == "complete"
         entry["failed"] += member.state == "failed"
         if member.state == "complete" and member.scores is not None:

@@ -138,7 +138,12 @@ def _number_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, 
     test_values, n_words = cells.numbers(test)
     if n_words > _MOST_WORDS_IN_TEST * len(test):
         return _category(cells.strings(train), f"numbers in train, but {n_words} of {len(test)} test rows hold words; ")
-    if len(present) and _is_truth(present) and present.min() < present.max() and _is_truth(test_values[~np.isnan(test_values)]):
+    if (
+        len(present)
+        and _is_truth(present)
+        and present.min() < present.max()
+        and _is_truth(test_values[~np.isnan(test_values)])
+    ):
         return "boolean", "2 values: 0/1"
     if pd.api.types.is_integer_dtype(train.dtype) and _is_unnamed_id(name, train, test):
         return "id", "a different number in each row of train and test, and named like an id"

@@ -19,7 +19,7 @@ from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 N_TREES = 300
 N_TREES_LARGE = 150  # above LARGE_ROWS train rows, where single trees are strong and heavy
 LARGE_ROWS = 50_000
-BATCH = 25  # trees between two looks at the clock
+BATCH = 25  # trees between two looks at the clock; fewer above LARGE_ROWS
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ class _Forest(Family):
         wanted = N_TREES if len(target) <= LARGE_ROWS else N_TREES_LARGE
         forest = self._estimator(task)
         stopped_by = "rounds"
-        for n_trees in range(BATCH, wanted + 1, BATCH):
+        batch = BATCH if len(target) <= LARGE_ROWS else max(1, BATCH * LARGE_ROWS // (4 * len(target)))
+        for n_trees in [*range(batch, wanted, batch), wanted]:
             forest.set_params(n_estimators=n_trees)
             forest.fit(fold.train, target)
             if task.is_late and n_trees < wanted:

@@ -5,6 +5,7 @@ import pytest
 
 from foldsmith.problem.goal import Goal
 from foldsmith.spaces import knn
+from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.knn import KNN, Vote
 from foldsmith.spaces.toy import make_problem
 
@@ -61,3 +62,17 @@ def test_stored_rows_are_bounded_and_the_draw_is_seeded(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(first.predict(problem.table), second.predict(problem.table))
     other = KNN().fit_fold(dataclasses.replace(problem.task(params), seed=8))
     assert not np.array_equal(first.predict(problem.table), other.predict(problem.table))
+
+
+def test_wide_tables_store_fewer_rows_so_that_predictions_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn, "BUDGET", 2 * 60 * 150 * 50 * 2.0)
+    monkeypatch.setattr(knn, "MIN_STORED_ROWS", 10)
+    problem = make_problem("squared")
+    point, cache = KNN().defaults(problem.facts)[0], FoldCache()
+    stored = {}
+    for p in (2, 1):  # one after the other in one worker
+        task = dataclasses.replace(problem.task({**point, "p": p}), cache=cache)
+        stored[p] = KNN().fit_fold(task).facts["n_stored_rows"]
+    assert 10 <= stored[1] < stored[2] < 200
+    narrow = make_problem("squared", kinds=("numeric",))
+    assert KNN().fit_fold(narrow.task(KNN().defaults(narrow.facts)[0])).facts["n_stored_rows"] == 200
