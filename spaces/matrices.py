@@ -12,7 +12,6 @@ from foldsmith.spaces.encoding import DenseEncoder, TreeEncoder
 from foldsmith.spaces.family import FoldTask
 from foldsmith.spaces.scaling import Matrix, Scaling
 
-
 BLOCK_CELLS = 1 << 24  # of an encoded matrix, made at a time: what encoders need beside it stays small
 
 
