@@ -157,7 +157,7 @@ def _logistic(
     n_free = 1 if n_classes == 2 else n_classes
     alpha = 1 / (C * n_rows)
 
-    def evaluate(flat: Weights) -> tuple[float, Weights]:
+    def evaluate(flat: Any) -> tuple[float, Any]:
         found = flat.reshape(n_columns + 1, n_free)
         loss, slope = 0.0, np.zeros_like(found)
         for block, part in _exact_blocks(matrix):
@@ -169,18 +169,13 @@ def _logistic(
         slope[:-1] += alpha * found[:-1]
         return loss / n_rows + alpha / 2 * float((found[:-1] ** 2).sum()), slope.ravel()
 
-    def look_at_the_clock(flat: Weights) -> None:
+    def look_at_the_clock(flat: Any) -> None:
         if task.is_late:
             raise StopIteration
 
-    solved = minimize(
-        evaluate,
-        np.zeros((n_columns + 1) * n_free),
-        jac=True,
-        method="L-BFGS-B",
-        callback=look_at_the_clock,
-        options={"maxiter": MAX_ITERATIONS, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps},
-    )
+    options = {"maxiter": MAX_ITERATIONS, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
+    how: dict[str, Any] = {"jac": True, "method": "L-BFGS-B", "callback": look_at_the_clock, "options": options}
+    solved = minimize(evaluate, np.zeros((n_columns + 1) * n_free), **how)
     found = solved.x.reshape(n_columns + 1, n_free)
     if n_free == 1:
         found = np.hstack([np.zeros_like(found), found])
