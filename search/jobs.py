@@ -22,6 +22,7 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
+from foldsmith.search.cgroups import cgroup_limits
 from foldsmith.search.memory import PeakWatch, is_gpu_oom
 from foldsmith.search.rounds import chosen_round, inner_split, own_best
 from foldsmith.search.sampling import fold_seed
@@ -33,7 +34,8 @@ from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Params
 
-MAX_CACHE_BYTES = 1 << 30
+CACHE_SHARE = 0.25  # of a core's part of the machine's memory
+CACHE_BYTES = (1 << 30, 4 << 30)  # at least and at most
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,13 @@ class Workbench:
         self,
         root: Path,
         *,
-        cache_bytes: int = MAX_CACHE_BYTES,
+        cache_bytes: int | None = None,
         n_recent: int = 8,
         on_over_limit: Callable[[Job, int], None] = lambda job, peak: None,
     ) -> None:
         self._root = root
         self._on_over_limit = on_over_limit
-        self._cache = FoldCache(cache_bytes)
+        self._cache = FoldCache(room_for_cache() if cache_bytes is None else cache_bytes)
         self._families: dict[str, Family] = {}
         self._watch: PeakWatch | None = None
         self._recent: OrderedDict[tuple[str, int, int], FittedFold] = OrderedDict()
@@ -227,6 +229,16 @@ class Workbench:
             batch_divisor=job.batch_divisor,
             cache=self._cache,
         )
+
+
+def room_for_cache() -> int:
+    """Bytes of encoded and binned data that a worker keeps: five folds of 500,000 rows and 40 columns fit in 2 GiB."""
+    import psutil
+
+    limits, total = cgroup_limits(), psutil.virtual_memory().total
+    ram_bytes = total if limits.ram_bytes is None else min(total, limits.ram_bytes)
+    least, most = CACHE_BYTES
+    return min(most, max(least, int(CACHE_SHARE * ram_bytes / (os.cpu_count() or 1))))
 
 
 def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:

@@ -9,7 +9,8 @@ class FoldCache:
     """Objects by key, bounded by their size in bytes; one worker process owns it, no locking.
 
     Args:
-        limit_bytes: the sum of sizes above which the oldest entries go; one entry larger than that is not kept.
+        limit_bytes: the sum of sizes above which the oldest entries go; one entry larger than half of it is not kept,
+            as it would drive out what many trials share.
     """
 
     def __init__(self, limit_bytes: int = 1 << 30) -> None:
@@ -24,7 +25,7 @@ class FoldCache:
             return self._entries[key][0]
         value = make()
         size = size_bytes(value)
-        if size <= self._limit_bytes:
+        if size <= self._limit_bytes // 2:
             self._entries[key] = (value, size)
             self._size_bytes += size
             while self._size_bytes > self._limit_bytes:

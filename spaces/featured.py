@@ -56,7 +56,9 @@ class Featured(Family):
     """
 
     def __init__(self, family: Family, features: Features, schema: Schema | None = None) -> None:
-        self.name, self.prefix, self.stopping = family.name, family.prefix, family.stopping
+        for name in {**vars(Family), **Family.__annotations__}:
+            if not name.startswith("_") and not callable(getattr(family, name)):
+                setattr(self, name, getattr(family, name))  # what the family declares of itself
         self._family = family
         self._features = features
         self._schema = schema

@@ -43,6 +43,15 @@ class FittedFeature:
         Raises:
             InputError: the transformer failed or returned other rows or columns.
         """
+        if not len(frame):
+            return Table(
+                self.schema,
+                0,
+                np.zeros((0, len(self.schema.numeric)), np.float32),
+                np.zeros((0, len(self.schema.categorical)), np.int32),
+                np.zeros((0, len(self.schema.datetime)), np.int64),
+                (),
+            )
         given = frame.copy(deep=False)
         made = run_user(self.reference, "transform", frame, self.transformer.transform, given)
         return type_frame(new_columns(self.reference, made, frame, self.schema), self.schema)

@@ -17,7 +17,8 @@ from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 
 N_TREES = 300
 MANY_ROWS = 2500  # from here on fewer trees: each is stronger, and takes longer
-BATCH = 25  # trees between two looks at the clock
+LARGE_ROWS = 50_000
+BATCH = 25  # trees between two looks at the clock; fewer above LARGE_ROWS
 
 
 def n_trees(n_train: float) -> int:
@@ -199,7 +200,8 @@ class _Forest(Family):
         wanted = n_trees(len(target))
         forest = self._estimator(task)
         stopped_by = "rounds"
-        for n_grown in range(BATCH, wanted + 1, BATCH):
+        batch = BATCH if len(target) <= LARGE_ROWS else max(1, BATCH * LARGE_ROWS // (4 * len(target)))
+        for n_grown in [*range(batch, wanted, batch), wanted]:
             forest.set_params(n_estimators=n_grown)
             forest.fit(matrix, target)
             if task.is_late and n_grown < wanted:

@@ -1,6 +1,6 @@
 """Nearest neighbours (Fix & Hodges 1951; Cover & Hart 1967): weak alone, but unlike every other family in a blend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +12,14 @@ from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
 from foldsmith.spaces.encoding import DenseEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
-from foldsmith.spaces.matrices import dense_matrices
-from foldsmith.spaces.scaling import Matrix
+from foldsmith.spaces.matrices import dense_matrices, encoded_blocks
+from foldsmith.spaces.scaling import Matrix, Scaling
 from foldsmith.spaces.space import Choice, Int, Params, Space
 
 MAX_STORED_ROWS = 50_000
+MIN_STORED_ROWS = 2000
+BUDGET = 2e12  # operations of a fold's predictions: a minute on one core
+COMPARISON = {1: 32, 2: 2}  # operations per column of a city-block distance, or of a Euclidean one by a matrix product
 N_BINS = 16
 BLOCK = 4096  # rows predicted at a time
 NEIGHBOUR_BYTES = 48  # of a neighbour while it votes: distance, row, label, weight and what is made of them
@@ -111,18 +114,22 @@ class FittedKNN:
         """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        encoded = self._encoder.transform(table)
-        out = np.zeros((len(encoded), self._vote.n_outputs), np.float32)
-        for start in range(0, len(encoded), BLOCK):
-            with threadpool_limits(self._threads):  # scikit-learn would take every core here
-                block = encoded[start : start + BLOCK] @ self._rows.projection
-                distances, neighbours = self._index.kneighbors(block)
-            weights, labels = self._vote.weights(distances), self._rows.labels[neighbours]
-            if self._vote.n_classes:
-                out[start : start + BLOCK] = self._vote.chances(labels, weights, self._rows.prior)
-            else:
-                out[start : start + BLOCK] = self._vote.values(labels, weights)
+        out = np.zeros((table.n_rows, self._vote.n_outputs), np.float32)
+        for rows, encoded in encoded_blocks(self._encoder, table):
+            matrix = encoded @ self._rows.projection
+            for start in range(0, len(matrix), BLOCK):
+                with threadpool_limits(self._threads):  # scikit-learn would take every core here
+                    distances, neighbours = self._index.kneighbors(matrix[start : start + BLOCK])
+                first = rows.start + start
+                out[first : first + len(neighbours)] = self._ask(distances, neighbours)
         return out
+
+    def _ask(self, distances: Matrix, neighbours: NDArray[np.int64]) -> Matrix:
+        """``(n_rows, n_outputs)``: what the neighbours of some rows vote."""
+        weights, labels = self._vote.weights(distances), self._rows.labels[neighbours]
+        if self._vote.n_classes:
+            return self._vote.chances(labels, weights, self._rows.prior)
+        return self._vote.values(labels, weights)
 
     def save(self, folder: Path) -> None:
         """Write ``rows.npz`` and the encoder."""
@@ -164,21 +171,25 @@ class KNN(Family):
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The matrices, and the neighbours of one block of rows."""
         scaling: Any = params["numeric"]
-        matrices = 7 * estimates.matrix_bytes(facts, estimates.n_dense_columns(facts, scaling))
+        stored = replace(facts, n_rows=min(facts.n_rows, MAX_STORED_ROWS))
+        matrices = 7 * estimates.matrix_bytes(stored, estimates.n_dense_columns(facts, scaling))
         votes = BLOCK * cast(int, params["k"]) * NEIGHBOUR_BYTES
         return Resources(ram_bytes=estimates.WORKER_BYTES + matrices + votes + estimates.output_bytes(facts))
 
     def fit_fold(self, task: FoldTask) -> FittedFold:
         """Store the train rows, or a drawn part of them when there are more than fit."""
         scaling: Any = task.params["numeric"]
+        n_train_rows = len(task.train_rows)
+        n_stored = _n_bearable(task, scaling)
+        if n_train_rows > n_stored:
+            drawn = np.sort(np.random.default_rng(task.seed).permutation(n_train_rows)[:n_stored])
+            key = f"{task.fold_key}/{n_stored} drawn by {task.seed}"
+            task = replace(task, train_rows=task.train_rows[drawn], fold_key=key)
         fold = dense_matrices(task, scaling)
-        matrix, target = fold.train, task.y[task.train_rows]
-        if len(target) > MAX_STORED_ROWS:
-            drawn = np.sort(np.random.default_rng(task.seed).permutation(len(target))[:MAX_STORED_ROWS])
-            matrix, target = matrix[drawn], target[drawn]
-        rows = _neighbourhood(matrix, target, task)
+        target = task.y[task.train_rows]
+        rows = _neighbourhood(fold.train, target, task)
         fitted = FittedKNN(rows, _vote(task, len(target)), fold.encoder, task.threads)
-        fitted.facts["n_train_rows"] = len(task.train_rows)
+        fitted.facts["n_train_rows"] = n_train_rows
         return fitted
 
     def load(self, folder: Path) -> FittedFold:
@@ -207,6 +218,20 @@ def _components(matrix: Matrix, n_kept: int, seed: int) -> Matrix:
     n_columns = len(covariance)
     _, vectors = eigh(covariance, subset_by_index=[n_columns - n_kept, n_columns - 1])
     return np.asarray(vectors, np.float32)
+
+
+def _n_bearable(task: FoldTask, scaling: Scaling) -> int:
+    """Rows to store, at most: every row predicted is compared with all of them, in all columns or components.
+
+    As many test rows as validation rows are expected.
+    """
+    n_columns = estimates.n_dense_columns(Facts(task.goal, task.table.schema, task.table.n_rows), scaling)
+    if task.params["p"] == 2 and n_columns > WIDE_COLUMNS:
+        n_columns = N_COMPONENTS
+    if n_columns <= TREE_COLUMNS:
+        return MAX_STORED_ROWS
+    per_stored_row = COMPARISON[cast(int, task.params["p"])] * n_columns * 2 * max(1, len(task.valid_rows))
+    return int(np.clip(BUDGET / per_stored_row, MIN_STORED_ROWS, MAX_STORED_ROWS))
 
 
 def column_relevance(matrix: Matrix, target: NDArray[Any], goal: Goal) -> Matrix:

@@ -1,6 +1,7 @@
 """The benchmarks' own parts do what their numbers rest on."""
 
 import importlib
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -169,3 +170,26 @@ def test_families_are_their_libraries_called_by_hand(load: Any, monkeypatch: pyt
         assert record["ratio_seconds"] > 0
         if name != "linear":
             assert record["largest_difference"] < 1e-5
+
+
+def test_big_data_sets_up_a_table_of_every_kind_and_tells_the_seconds(load: Any, tmp_path: Path) -> None:
+    big = load("big_data")
+    big.make_files(tmp_path, big.Shape(200, 4, 3, 1))
+    first = (tmp_path / "train.csv").read_bytes()
+    big.make_files(tmp_path, big.Shape(200, 4, 3, 1))
+    assert (tmp_path / "train.csv").read_bytes() == first
+    record = big.setup(tmp_path)
+    assert {"read_seconds", "infer_seconds", "type_seconds", "save_seconds", "all_seconds"} <= record.keys()
+    assert record["all_seconds"] >= record["read_seconds"] > 0
+    schema = open_problem(tmp_path / "comp").data.train.schema
+    assert [len(schema.numeric), len(schema.categorical), len(schema.datetime)] == [4, 3, 1]
+    assert big.read_members(tmp_path / "comp") == {}
+
+
+def test_big_data_sees_a_processs_memory_and_ends_what_takes_too_much(load: Any) -> None:
+    big = load("big_data")
+    hoarder = "import time; kept = bytearray(300_000_000); kept[::4096] = b'1' * len(kept[::4096]); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", hoarder])
+    peak = big.watch(process, 0.25)
+    process.wait()
+    assert peak.is_over and 0.25 < peak.pss < 0.6 and peak.rss >= peak.pss

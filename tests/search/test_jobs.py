@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.search.cgroups import CgroupLimits
 from foldsmith.search.driver import Driver
 from foldsmith.search.executors.inline import InlineExecutor
-from foldsmith.search.jobs import Job, JobResult, Workbench
+from foldsmith.search.jobs import Job, JobResult, Workbench, room_for_cache
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.rounds import chosen_round
@@ -119,6 +121,23 @@ def test_memory_that_is_not_there_is_a_fault(problem: Problem, monkeypatch: pyte
     monkeypatch.setattr(LightGBM, "fit_fold", grab)
     fault = Workbench(problem.folder.root).run(job).fault
     assert fault is not None and fault.reason == "oom"
+
+
+def test_a_fold_tells_the_peak_of_its_memory(problem: Problem) -> None:
+    job, bench = boosting_job(problem), Workbench(problem.folder.root)
+    run(bench, job, 0)
+    peak = MemberStore(problem.folder).fold(job.member, 0, 0).fitted()["peak_bytes"]
+    assert 20e6 < peak < 10e9
+
+
+@pytest.mark.parametrize(("gib", "cores", "expected"), [(16, 2, 2.0), (24, 2, 3.0), (8, 8, 1.0), (512, 4, 4.0)])
+def test_the_cache_has_its_part_of_a_cores_memory(
+    monkeypatch: pytest.MonkeyPatch, gib: int, cores: int, expected: float
+) -> None:
+    monkeypatch.setattr("foldsmith.search.jobs.cgroup_limits", lambda: CgroupLimits(ram_bytes=gib << 30))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1 << 50))
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert room_for_cache() == expected * 2**30
 
 
 def test_labels() -> None:

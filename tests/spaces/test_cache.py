@@ -26,10 +26,12 @@ def test_the_least_recently_used_goes_first() -> None:
     assert _keep(cache, "b", 40) == ["b"]
 
 
-def test_an_object_above_the_limit_is_returned_but_not_kept() -> None:
+def test_an_object_above_half_of_the_limit_is_returned_but_not_kept() -> None:
     cache = FoldCache(100)
     _keep(cache, "small", 10)
-    assert cache.get("big", lambda: "value", lambda _: 101) == "value"
+    assert cache.get("big", lambda: "value", lambda _: 51) == "value"
     assert len(cache) == 1
-    assert _keep(cache, "big", 101) == ["big"]
+    assert _keep(cache, "big", 51) == ["big"]
     assert _keep(cache, "small", 10) == []
+    assert _keep(cache, "half", 50) == ["half"]
+    assert _keep(cache, "half", 50) == []

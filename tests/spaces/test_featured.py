@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.tables import save_table
 from foldsmith.spaces.cache import FoldCache
-from foldsmith.spaces.family import FittedFold
+from foldsmith.spaces.family import Family, FittedFold
 from foldsmith.spaces.featured import Featured
 from foldsmith.spaces.features import Features, load_features, try_features
 from foldsmith.spaces.lightgbm import LightGBM
@@ -124,6 +124,17 @@ def test_version_and_needs_tell_of_the_features(problem: Problem, family: Featur
     assert (family.name, family.prefix, family.stopping) == (plain.name, plain.prefix, plain.stopping)
     point = plain.defaults(facts)[0]
     assert family.resources(facts, point).ram_bytes > plain.resources(facts, point).ram_bytes
+
+
+def test_every_method_of_a_family_is_passed_on() -> None:
+    methods = {name for name, value in vars(Family).items() if callable(value) and not name.startswith("_")}
+    assert methods <= set(vars(Featured))
+
+
+def test_a_fold_without_other_rows(problem: Problem, family: Featured) -> None:
+    every = np.arange(problem.table.n_rows)
+    task = problem.task(family.defaults(problem.facts)[0], train_rows=every, valid_rows=every[:0])
+    assert family.fit_fold(task).predict(problem.table).shape == (300, 1)
 
 
 def test_spaces_see_the_new_kinds() -> None:

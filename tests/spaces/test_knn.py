@@ -5,6 +5,7 @@ import pytest
 
 from foldsmith.problem.goal import Goal
 from foldsmith.spaces import knn
+from foldsmith.spaces.cache import FoldCache
 from foldsmith.spaces.knn import KNN, Vote
 from foldsmith.spaces.space import Choice
 from foldsmith.spaces.toy import make_problem
@@ -91,3 +92,17 @@ def test_city_block_distance_is_searched_on_small_tables_only() -> None:
     assert (small, large) == (Choice((1, 2)), Choice((2,)))
     assert [point["p"] for point in KNN().defaults(facts)] == [1, 2, 2]
     assert [point["p"] for point in KNN().defaults(dataclasses.replace(facts, n_rows=100_000))] == [2, 2]
+
+
+def test_wide_tables_store_fewer_rows_so_that_predictions_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn, "BUDGET", 2 * 60 * 150 * 50 * 2.0)
+    monkeypatch.setattr(knn, "MIN_STORED_ROWS", 10)
+    problem = make_problem("squared")
+    point, cache = KNN().defaults(problem.facts)[0], FoldCache()
+    stored = {}
+    for p in (2, 1):  # one after the other in one worker
+        task = dataclasses.replace(problem.task({**point, "p": p}), cache=cache)
+        stored[p] = KNN().fit_fold(task).facts["n_stored_rows"]
+    assert 10 <= stored[1] < stored[2] < 200
+    narrow = make_problem("squared", kinds=("numeric",))
+    assert KNN().fit_fold(narrow.task(KNN().defaults(narrow.facts)[0])).facts["n_stored_rows"] == 200
