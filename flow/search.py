@@ -30,6 +30,7 @@ from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
+from foldsmith.spaces.features import load_features
 from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
@@ -194,6 +195,7 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     families = tuple(dict.fromkeys(request.families or config.families or available_families()[0]))
     for name in families:
         get_family(name, problem.folder.code)
+    load_features(problem.config.features.use, problem.folder.code)
     if request.n_trials is not None and request.n_trials < 1:
         raise InputError(f"--trials {request.n_trials} is not positive; ask for at least 1")
     started = request.started or time.time()
