@@ -240,6 +240,7 @@ def catboost_by_hand(task: FoldTask, n_rounds: int) -> Prediction:
             **task.params,
             "iterations": n_rounds,
             "loss_function": catboost.OBJECTIVES[task.goal.kind, task.goal.loss],
+            "border_count": catboost.n_borders(len(task.train_rows)),
             "boosting_type": "Plain",
             "bootstrap_type": "Bernoulli",
             "random_seed": task.seed,

@@ -13,7 +13,7 @@ from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.tables import build_schema, type_frame
 from foldsmith.spaces import catboost
 from foldsmith.spaces.boosting import CurveWatch
-from foldsmith.spaces.catboost import CatBoost, _device_used, _fit_on_gpu, _pools, _rounds_until_deadline
+from foldsmith.spaces.catboost import CatBoost, _device_used, _fit_on_gpu, _pools, _rounds_until_deadline, n_borders
 from foldsmith.spaces.family import FoldTask
 from foldsmith.spaces.toy import make_problem
 
@@ -47,6 +47,10 @@ def test_a_missing_level_is_a_level() -> None:
     predicted = CatBoost().fit_fold(problem.task(params, table=table, y=y)).predict(table)[:, 0]
     assert predicted[y == 1].min() > 0.9
     assert predicted[y == 0].max() < 0.1
+
+
+def test_few_rows_get_few_bins() -> None:
+    assert [n_borders(n_rows) for n_rows in (10, 800, 2032, 1_000_000)] == [32, 100, 254, 254]
 
 
 def test_exact_medians_take_no_leaf_steps() -> None:
