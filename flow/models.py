@@ -39,4 +39,5 @@ class ModelKeeper:
             if member.id not in keep and member.id not in self._dropped and member.kind == "trial":
                 for fold in range(self._n_folds):
                     self._members.fold(member.id, 0, fold).drop_model()
+                self._members.refit(member.id, 0).drop_model()
                 self._dropped.add(member.id)

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError
@@ -236,7 +236,8 @@ class Driver:
     def _plan(self, trial: ActiveTrial) -> None:
         """Give a trial that begins its deadline, and what its folds need."""
         trial.deadline = self._pace.trial_deadline(trial.family)
-        trial.need = self._placement.need(trial.family, self._desk.book.resources(trial.family, trial.ask.params))
+        need = self._placement.need(trial.family, self._desk.book.resources(trial.family, trial.ask.params))
+        trial.need = replace(need, refits=self._desk.book.families[trial.family].refits)
 
     def _is_ready(self, trial: ActiveTrial) -> bool:
         one_by_one = not self._executor.capabilities.folds_side_by_side

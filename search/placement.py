@@ -21,11 +21,13 @@ class Need:
     Args:
         gpu_share: of one device; 0 for a CPU fold.
         ram_bytes: private memory of its worker; ``vram_bytes``: of the device; 0 when unknown.
+        refits: whether the finish of its trial is a fit too, and wants the same.
     """
 
     gpu_share: float = 0.0
     ram_bytes: int = 0
     vram_bytes: int = 0
+    refits: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,23 +111,23 @@ class Placement:
     ) -> Slot | None:
         """A free slot that may take the fold; of several GPUs the one with the least on it.
 
-        A finish only predicts: any slot that sees the folder will do.
+        A finish that only predicts may have any slot that sees the folder.
 
         Args:
             is_new: the fold would be the first of its trial, which keeps off GPUs that others wait for.
         """
-        on_gpu = need.gpu_share > 0 and self._has_gpus()
+        on_gpu, only_predicts = need.gpu_share > 0 and self._has_gpus(), is_finish and not need.refits
         found: Iterable[Slot] = (
             slot
             for slot in self._executor.slots
             if slot.number not in self._busy
             and (slot.sees_folder or not is_finish)
-            and (is_finish or (slot.gpu is not None) == on_gpu)
+            and (only_predicts or (slot.gpu is not None) == on_gpu)
             and not (is_new and slot.gpu is not None and _device(slot) in self._kept_free.values())
             and self._executor.may_take(slot, member)
             and self._has_core(slot.node)
         )
-        if on_gpu and not is_finish:
+        if on_gpu and not only_predicts:
             shared = [slot for slot in found if self._has_share(slot, family, need)]
             found = sorted(shared, key=lambda slot: (self._load(_device(slot)), self._placed[_device(slot)]))
         is_short = False
@@ -167,7 +169,7 @@ class Placement:
         Args:
             n_waiting: jobs that could start now, this one included; None for more than there are slots.
         """
-        is_gpu = slot.gpu is not None and job.fold is not None
+        is_gpu = slot.gpu is not None and (job.fold is not None or need.refits)
         ram, limit = self._ram_book(slot), None
         if ram is not None:
             limit = ram.reserve(slot.number, ram.need(job.family, need.ram_bytes))

@@ -197,6 +197,15 @@ class TestGpus:
         job = desk.placement.occupy(replace(fold("large"), fold=None), slot, WHOLE)
         assert (job.device, job.slot) == ("cpu", "gpu0")
 
+    def test_a_finish_that_fits_once_more_has_a_device(self) -> None:
+        again = replace(WHOLE, refits=True)
+        desk = Desk(Layout(1, ("0",)))
+        slot = desk.placement.find("large", again, is_finish=True)
+        assert slot is not None and slot.gpu == "0"
+        assert desk.placement.occupy(replace(fold("large"), fold=None), slot, again).device == "cuda"
+        assert desk.placement.find("large", again, is_finish=True) is None  # the CPU slot is free, and not for it
+        assert desk.placement.find("large", WHOLE, is_finish=True) is not None
+
     def test_a_finish_needs_the_folder(self) -> None:
         executor = OnPaper(Layout(1))
         executor.slots[0] = replace(executor.slots[0], sees_folder=False)
