@@ -11,7 +11,8 @@ from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.racing import get_racer
 from foldsmith.search.studies import FamilyStudy
-from foldsmith.spaces.portfolio_file import Entry, Portfolio, write_portfolio
+from foldsmith.spaces.portfolio_file import Entry, Portfolio, shipped_portfolio, write_portfolio
+from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Choice, Float, Params
 
 
@@ -96,13 +97,16 @@ def test_the_portfolio_comes_after_the_defaults_in_its_order_and_once(problem: P
     write_portfolio(tmp_path / "own.json", Portfolio("x", points={"linear": entries}))
     set_portfolio(problem, str(tmp_path / "own.json"))
     first = asks(opened(problem, "linear").studies["linear"], 10)
-    second = asks(opened(problem, "linear").studies["linear"], 19)
+    second = asks(opened(problem, "linear").studies["linear"], 20)
     study = opened(problem, "linear").studies["linear"]
-    wanted = [entry.params["C"] for entry in entries]
-    assert [point["C"] for point in (first + second)[2:]] == wanted
+    facts, family = opened(problem, "linear").facts, get_family("linear")
+    assert facts is not None
+    defaults = family.defaults(facts)
+    (early,) = [entry.params for entry in shipped_portfolio().suiting("linear", facts) if entry.early]
+    assert first + second == [early, *defaults, *(dict(entry.params) for entry in entries)]
     asks(study, 2)
     enqueued = [trial for trial in study.trials() if "fixed_params" in trial.system_attrs]
-    assert len(enqueued) == 30  # the last one is shipped
+    assert len(enqueued) == 30
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials())
 
 
