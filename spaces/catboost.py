@@ -18,7 +18,7 @@ from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.goal import Task
 from foldsmith.problem.tables import Table
 from foldsmith.spaces import estimates
-from foldsmith.spaces.boosting import GPU_ROWS, MAX_ROUNDS, CurveWatch, as_columns
+from foldsmith.spaces.boosting import GPU_ROWS, MAX_ROUNDS, CurveWatch, as_columns, haste
 from foldsmith.spaces.encoding import TreeEncoder
 from foldsmith.spaces.family import Facts, Family, FittedFold, FoldTask, Resources
 from foldsmith.spaces.matrices import tree_matrices
@@ -103,7 +103,10 @@ class CatBoost(Family):
     def defaults(self, facts: Facts) -> list[Params]:
         """The library's own shape at a quicker rate, then the tuned default of pytabkit (Holzmueller et al. 2024).
 
+        The first one splits levels by target statistics only in columns of many levels, and of one column at a time:
+        on adult that took less than half the time of the library's choice, for the same score.
         pytabkit's depth of 9 for values and its 20 leaf steps cost ten times the first point's time; here depth 8.
+        Where the first one would take too much of the budget, a quicker one stands before it.
         """
         classification = facts.goal.is_classification
         first: Params = {
@@ -115,8 +118,8 @@ class CatBoost(Family):
             "subsample": 0.8,
             "colsample_bylevel": 1.0,
             "leaf_estimation_iterations": 1,
-            "one_hot_max_size": 10,
-            "max_ctr_complexity": 2,
+            "one_hot_max_size": 25,
+            "max_ctr_complexity": 1,
             "model_size_reg": 0.5,
         }
         tuned: Params = {
@@ -129,8 +132,11 @@ class CatBoost(Family):
             "one_hot_max_size": 15 if classification else 20,
             "max_ctr_complexity": 4,
         }
+        points = [first, tuned]
+        if (times := haste(self.name, facts)) > 1:
+            points.insert(0, {**first, "learning_rate": min(0.15, 0.08 * times)})
         known = self.space(facts).params
-        return [{name: value for name, value in point.items() if name in known} for point in (first, tuned)]
+        return [{name: value for name, value in point.items() if name in known} for point in points]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The data as numbers and as bins, and statistics of every leaf and bin."""
@@ -150,7 +156,8 @@ class CatBoost(Family):
             FoldsmithError: a GPU was asked for and CatBoost cannot use it.
         """
         encoder, train, valid = _pools(task)
-        watch = CurveWatch(task.goal.monitor_greater_is_better, lambda: task.is_late)
+        rate = cast(float, task.params["learning_rate"])
+        watch = CurveWatch(task.goal.monitor_greater_is_better, lambda: task.is_late, rate)
         if task.device == "cpu":
             model = _fit(task, train, valid, MAX_ROUNDS, callbacks=[_Record(watch, _monitor(task))])
         else:
@@ -198,10 +205,7 @@ def _fit_on_gpu(task: FoldTask, train: Any, valid: Any, watch: CurveWatch) -> An
     curve = model.get_evals_result()["validation"][_monitor(task)]
     for value in curve:
         watch.add(value)
-    if watch.stopped_by == "rounds" and len(curve) < rounds:
-        watch.stopped_by = "patience"
-    elif rounds < MAX_ROUNDS:
-        watch.stopped_by = "deadline"
+    watch.stopped_by = "patience" if len(curve) < rounds else "deadline" if rounds < MAX_ROUNDS else "rounds"
     return model
 
 
@@ -283,7 +287,7 @@ def _pool(encoder: TreeEncoder, matrix: Matrix, y: NDArray[Any] | None, *, threa
     columns: dict[str, Any] = {str(n): matrix[:, n] for n in range(encoder.n_before_codes)}
     for n in encoder.categorical:
         codes = np.nan_to_num(matrix[:, n], nan=-1).astype(np.int32)
-        levels = np.arange(-1, codes.max(initial=-1) + 1)
+        levels = pd.Index(np.arange(-1, codes.max(initial=-1) + 1))
         columns[str(n)] = pd.Categorical.from_codes(codes + 1, categories=levels)
     frame = pd.DataFrame(columns, copy=False)
     return catboost.Pool(frame, y, cat_features=encoder.categorical, thread_count=threads)

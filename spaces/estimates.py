@@ -6,7 +6,8 @@ columns: an estimate lies between the peak and twice the peak there.
 
 from typing import TYPE_CHECKING
 
-from foldsmith.spaces.encoding import CYCLES, DATE_PARTS, MAX_LEVELS
+from foldsmith.spaces.dates import CYCLES, DATE_PARTS, n_gaps
+from foldsmith.spaces.encoding import MANY_LEVELS, MAX_LEVELS
 from foldsmith.spaces.scaling import N_PIECES, Scaling
 from foldsmith.spaces.text import N_COMPONENTS, N_COUNTS
 
@@ -24,17 +25,20 @@ FIT_SHARE = 0.8  # of the rows are train rows, as in five folds
 def n_tree_columns(facts: "Facts") -> int:
     """Columns of the matrix that trees are grown on."""
     schema = facts.schema
-    text = (N_COMPONENTS + N_COUNTS) * len(schema.text)
-    return len(schema.numeric) + len(DATE_PARTS) * len(schema.datetime) + text + len(schema.categorical)
+    text = (2 * N_COMPONENTS + N_COUNTS) * len(schema.text)
+    dates = len(DATE_PARTS) * len(schema.datetime) + n_gaps(len(schema.datetime))
+    return len(schema.numeric) + dates + text + len(schema.categorical)
 
 
 def n_dense_columns(facts: "Facts", scaling: Scaling) -> int:
     """Columns of the matrix for linear models, distances and nets, or a few more: some levels get none."""
     schema = facts.schema
-    numbers = len(schema.numeric) + (len(DATE_PARTS) + 2 * len(CYCLES)) * len(schema.datetime)
+    dates = (len(DATE_PARTS) + 2 * len(CYCLES)) * len(schema.datetime) + n_gaps(len(schema.datetime))
+    numbers = len(schema.numeric) + dates
     ramps = N_PIECES * numbers if scaling == "pieces" else 0
-    levels = sum(min(MAX_LEVELS, len(schema.categories[name])) for name in schema.categorical)
-    return numbers + ramps + levels + (N_COMPONENTS + N_COUNTS) * len(schema.text)
+    sizes = [len(schema.categories[name]) for name in schema.categorical]
+    levels = sum(min(MAX_LEVELS, size) + (facts.goal.n_outputs if size > MANY_LEVELS else 0) for size in sizes)
+    return numbers + ramps + levels + (2 * N_COMPONENTS + N_COUNTS) * len(schema.text)
 
 
 def matrix_bytes(facts: "Facts", n_columns: int) -> int:

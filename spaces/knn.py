@@ -21,6 +21,10 @@ N_BINS = 16
 BLOCK = 4096  # rows predicted at a time
 NEIGHBOUR_BYTES = 48  # of a neighbour while it votes: distance, row, label, weight and what is made of them
 TREE_COLUMNS = 12  # a k-d tree pays up to about here
+WIDE_COLUMNS = 48  # a wider matrix is projected on its
+N_COMPONENTS = 32  # principal components: most of what distances are made of, at half to a tenth of the time
+PCA_ROWS = 8000  # that they are found on
+CITY_BLOCK_STEPS = 1e10  # differences of two numbers, some seconds; no matrix product finds these distances
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,15 @@ class Neighbourhood:
     """The stored train rows.
 
     Args:
-        matrix: ``(n_stored, n_columns)`` encoded rows times the column weights.
+        matrix: ``(n_stored, n_kept)`` encoded rows, projected.
         labels: ``(n_stored,)`` class codes or values.
-        column_weights: ``(n_columns,)``, what every encoded row is multiplied by.
+        projection: ``(n_columns, n_kept)``: column weights on the diagonal, or times the principal components.
         prior: ``(n_classes,)`` class shares; empty for values.
     """
 
     matrix: Matrix
     labels: NDArray[Any]
-    column_weights: Matrix
+    projection: Matrix
     prior: Matrix
 
 
@@ -107,11 +111,12 @@ class FittedKNN:
         """Chances or values, ``(n_rows, n_outputs)``; ``round`` has no meaning here."""
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        matrix = self._encoder.transform(table) * self._rows.column_weights
-        out = np.zeros((len(matrix), self._vote.n_outputs), np.float32)
-        for start in range(0, len(matrix), BLOCK):
+        encoded = self._encoder.transform(table)
+        out = np.zeros((len(encoded), self._vote.n_outputs), np.float32)
+        for start in range(0, len(encoded), BLOCK):
             with threadpool_limits(self._threads):  # scikit-learn would take every core here
-                distances, neighbours = self._index.kneighbors(matrix[start : start + BLOCK])
+                block = encoded[start : start + BLOCK] @ self._rows.projection
+                distances, neighbours = self._index.kneighbors(block)
             weights, labels = self._vote.weights(distances), self._rows.labels[neighbours]
             if self._vote.n_classes:
                 out[start : start + BLOCK] = self._vote.chances(labels, weights, self._rows.prior)
@@ -133,30 +138,28 @@ class KNN(Family):
     prefix = "knn"
 
     def space(self, facts: Facts) -> Space:
-        """At most 500 neighbours, and never more than a third of the rows."""
+        """At most 500 neighbours, and never more than a third of the rows; city-block distance on small tables only."""
         return Space(
-            "knn@1",
+            "knn@2",
             {
-                "k": Int(1, max(1, min(500, facts.n_rows // 3)), log=True),
+                "k": Int(1, _most_neighbours(facts), log=True),
                 "weights": Choice(("uniform", "distance")),
-                "p": Choice((1, 2)),
+                "p": Choice((1, 2) if _is_small(facts) else (2,)),
                 "numeric": Choice(("standard", "quantile")),
                 "columns": Choice(("equal", "relevance")),
             },
         )
 
     def defaults(self, facts: Facts) -> list[Params]:
-        """More neighbours for chances than for values."""
-        k = 30 if facts.goal.is_classification else 10
-        return [
-            {
-                "k": min(k, max(1, facts.n_rows // 3)),
-                "weights": "distance",
-                "p": 2,
-                "numeric": "quantile",
-                "columns": "relevance",
-            }
-        ]
+        """City-block distance where it is quick, then Euclidean, of columns that matter and of plain ones.
+
+        Chances want more neighbours than values, and the more the more rows.
+        """
+        k = int(np.clip(np.sqrt(facts.n_rows) / 2, 20, 100)) if facts.goal.is_classification else 7
+        first: Params = {"k": min(k, _most_neighbours(facts)), "weights": "distance", "p": 2}
+        weighted: Params = {**first, "numeric": "quantile", "columns": "relevance"}
+        plain: Params = {**first, "numeric": "standard", "columns": "equal"}
+        return [{**weighted, "p": 1}, weighted, plain] if _is_small(facts) else [weighted, plain]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
         """The matrices, and the neighbours of one block of rows."""
@@ -186,6 +189,26 @@ class KNN(Family):
         return FittedKNN(rows, vote, DenseEncoder.load(folder))
 
 
+def _is_small(facts: Facts) -> bool:
+    return float(facts.n_rows) ** 2 * estimates.n_dense_columns(facts, "standard") <= CITY_BLOCK_STEPS
+
+
+def _most_neighbours(facts: Facts) -> int:
+    return max(1, min(500, facts.n_rows // 3))
+
+
+def _components(matrix: Matrix, n_kept: int, seed: int) -> Matrix:
+    """``(n_columns, n_kept)`` leading principal components of some rows: distances along them are most of the whole."""
+    from scipy.linalg import eigh
+
+    rows = np.random.default_rng(seed).permutation(len(matrix))[:PCA_ROWS]
+    some = matrix[np.sort(rows)].astype(np.float64)
+    covariance = np.cov(some, rowvar=False)
+    n_columns = len(covariance)
+    _, vectors = eigh(covariance, subset_by_index=[n_columns - n_kept, n_columns - 1])
+    return np.asarray(vectors, np.float32)
+
+
 def column_relevance(matrix: Matrix, target: NDArray[Any], goal: Goal) -> Matrix:
     """Square root of each column's correlation ratio with the target, ``(n_columns,)``, at least 0.05.
 
@@ -211,7 +234,10 @@ def _neighbourhood(matrix: Matrix, target: NDArray[Any], task: FoldTask) -> Neig
     if task.params["columns"] == "relevance":
         weights = column_relevance(matrix, target, goal)
     prior = np.bincount(target, minlength=goal.n_classes) / len(target) if goal.is_classification else np.zeros(0)
-    return Neighbourhood(matrix * weights, target, weights, prior.astype(np.float32))
+    projection = np.diag(weights)
+    if len(weights) > WIDE_COLUMNS and task.params["p"] == 2:
+        projection = weights[:, None] * _components(matrix * weights, N_COMPONENTS, task.seed)
+    return Neighbourhood(matrix @ projection, target, projection, prior.astype(np.float32))
 
 
 def _vote(task: FoldTask, n_stored: int) -> Vote:

@@ -39,11 +39,17 @@ def tree_matrices(task: FoldTask) -> TreeFold:
 
 
 def dense_matrices(task: FoldTask, scaling: Scaling) -> DenseFold:
-    """Scaled numbers, missing indicators and one-hot levels; no missing values."""
+    """Scaled numbers, cross-fitted target means, missing indicators and one-hot levels; no missing values."""
 
     def make() -> DenseFold:
-        encoder = DenseEncoder.fit(task.table, task.train_rows, seed=0, scaling=scaling)
-        return DenseFold(encoder, encoder.transform(task.table.take(task.train_rows)))
+        encoder, means = DenseEncoder.fit_with_target(
+            task.table, task.train_rows, task.y, task.goal, seed=0, scaling=scaling
+        )
+        train = encoder.transform(task.table.take(task.train_rows))
+        train[:, encoder.means_columns] = means  # where a row's own label stood in them
+        return DenseFold(encoder, train)
 
-    found: DenseFold = task.cache.get(("dense matrices", scaling, task.fold_key), make, lambda fold: fold.train.nbytes)
+    found: DenseFold = task.cache.get(
+        ("dense matrices", scaling, task.fold_key, task.goal), make, lambda fold: fold.train.nbytes
+    )
     return found

@@ -1,7 +1,7 @@
 """Tables to what nets with embeddings want: scaled numbers, scaled one-hot levels, and codes of levels."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,7 +107,7 @@ class NetInputs:
             text, median, kept, scaler, flagged, levels, max_one_hot, RobustScaler(none, none.astype(np.float64))
         )
         one_hot = bare._one_hot(bare._all_codes(part, missing))
-        return cls(*_fields(bare)[:-1], RobustScaler.fit(one_hot, np.median(one_hot, axis=0)))
+        return replace(bare, one_hot_scaler=RobustScaler.fit(one_hot, np.median(one_hot, axis=0)))
 
     @property
     def n_numbers(self) -> int:
@@ -232,7 +232,3 @@ def _places(codes: NDArray[np.int32], level: Codes) -> Codes:
         return np.zeros(len(codes), np.int64)
     place = np.searchsorted(level, codes).clip(max=len(level) - 1)
     return np.where(level[place] == codes, place + 1, 0)
-
-
-def _fields(inputs: NetInputs) -> tuple[Any, ...]:
-    return tuple(inputs.__dict__.values())

@@ -1,6 +1,7 @@
 """What all nets share: what they are trained on, their losses, and a fitted net with its encoder."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,9 +150,14 @@ class FittedNet:
 
 
 def monitored(goal: Goal, y: NDArray[Any], predicted: NDArray[np.float32]) -> float:
-    """The goal's monitor: of class codes or values ``(n,)`` and predictions ``(n, goal.n_outputs)``."""
+    """The goal's monitor: of class codes or values ``(n,)`` and predictions ``(n, goal.n_outputs)``.
+
+    The worst there is for weights that have diverged: another round may be good.
+    """
     from sklearn.metrics import log_loss, roc_auc_score
 
+    if not np.isfinite(predicted).all():
+        return 0.0 if goal.monitor_greater_is_better else math.inf
     if goal.monitor == "rmse":
         return float(np.sqrt(np.mean((y - predicted[:, 0]) ** 2)))
     if goal.monitor == "mae":

@@ -1,9 +1,10 @@
 """RealMLP: a multilayer perceptron with tuned defaults (Holzmueller, Grinsztajn & Steinwart 2024, arXiv:2407.04491).
 
 The published RealMLP-TD, with these differences: levels of fewer than three train rows share a code with missing and
-unseen ones, an absent number is a categorical column beside the median, members may be trained side by side, and the
-epoch is not chosen on held-back rows. All rows are trained on through the whole schedule; weights are kept at the end of
-each of its four cycles, where the rate is zero, and the other folds' curves choose among these four rounds.
+unseen ones, an absent number is a categorical column beside the median, text components get no periodic embedding,
+members may be trained side by side, labels are not smoothed (log loss and AUC want chances that are not pulled
+together), and no rows are held back to choose the epoch: all are trained on through the whole schedule, the weights are
+kept at the end of each of its four cycles, where the rate is zero, and the other folds' curves choose among them.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ from foldsmith.spaces.nets import (
     most_epochs,
 )
 from foldsmith.spaces.schedules import CYCLE_ENDS, coslog4, flat_cos
-from foldsmith.spaces.space import Choice, Float, Int, Params, Space
+from foldsmith.spaces.space import Choice, Float, Int, Param, Params, Space
 from foldsmith.spaces.training import Data, Recipe, scale_rates
 
 BATCH = 256
@@ -46,6 +47,7 @@ class RealMLP(Family):
 
     def space(self, facts: Facts) -> Space:
         """TabArena's ranges; epochs and members are searched because a search may be short."""
+        smoothing: dict[str, Param] = {"label_smoothing": Choice((0.0, 0.02, 0.1))}
         return Space(
             "realmlp@1",
             {
@@ -62,7 +64,7 @@ class RealMLP(Family):
                 "scale_factor": Float(2.0, 10.0, log=True),
                 "first_factor": Float(0.3, 1.5, log=True),
                 "embedding": Choice((4, 8, 16)),
-                **({"label_smoothing": Choice((0.0, 0.02, 0.1))} if facts.goal.is_classification else {}),
+                **(smoothing if facts.goal.is_classification else {}),
             },
         )
 
@@ -70,8 +72,8 @@ class RealMLP(Family):
         """The published default as far as the time allows, a shorter, wider and noisier net, and a shallow one."""
         first = published(facts)
         shorter = max(EPOCHS[0], cast(int, first["epochs"]) // 4)
-        wide = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
-        shallow = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
+        wide: Params = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
+        shallow: Params = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
         return [first, {**first, **wide}, {**first, **shallow}]
 
     def resources(self, facts: Facts, params: Params) -> Resources:
@@ -140,7 +142,6 @@ def published(facts: Facts) -> Params:
     n_epochs = fitting_epochs(first_fold_seconds(facts), n_rows, cost)
     point["n_members"] = 4 if n_epochs >= 4 * EPOCHS[-1] else 1
     point["epochs"] = max((epochs for epochs in EPOCHS if epochs <= n_epochs), default=EPOCHS[0])
-    # Published as 0.1 where classes are predicted; log loss and AUC want chances that are not pulled together.
     return {**point, "label_smoothing": 0.0} if is_class else point
 
 

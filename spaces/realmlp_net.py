@@ -5,7 +5,7 @@ module needs PyTorch at import; import it where a net is made. Shapes: m members
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ class RealMLPNet(nn.Module):
             self.periodic.initialise(self.shape.sigma, rngs)
             self.embedding.initialise(rngs)
             x = self._features(matrix[rows], codes[rows])
-            for layer, slope in zip(self.hidden, self.slopes, strict=True):
+            for layer, slope in self._layers():
                 x = self._activate(layer.initialise(x, rngs), slope)
             self.last.initialise(x, rngs)
 
@@ -103,9 +103,9 @@ class RealMLPNet(nn.Module):
         if matrix.ndim == 2:
             matrix, codes = matrix.expand(m, -1, -1), codes.expand(m, -1, -1)
         x = self._features(matrix, codes) * self.scale
-        for layer, slope in zip(self.hidden, self.slopes, strict=True):
+        for layer, slope in self._layers():
             x = self._drop(self._activate(layer(x), slope))
-        return self.last(x)
+        return torch.as_tensor(self.last(x))
 
     def groups(self, learning_rate: float, factors: dict[str, float]) -> list[dict[str, Any]]:
         """Parameter groups by their role; ``factors`` multiply the rate, biases have no weight decay.
@@ -119,6 +119,9 @@ class RealMLPNet(nn.Module):
             {"params": found, "lr": learning_rate * factors.get(role, 1.0), "decays": role != "bias", "role": role}
             for role, found in roles.items()
         ]
+
+    def _layers(self) -> Iterator[tuple[Any, Tensor]]:
+        return zip(self.hidden, self.slopes, strict=True)
 
     def _features(self, matrix: Tensor, codes: Tensor) -> Tensor:
         numbers, rest = matrix[..., : self.shape.n_numbers], matrix[..., self.shape.n_numbers :]
@@ -209,6 +212,7 @@ class CodeEmbedding(nn.Module):
     def __init__(self, n_members: int, cardinalities: Sequence[int], size: int) -> None:
         super().__init__()
         starts = [sum(cardinalities[:column]) for column in range(len(cardinalities))]
+        self.starts: Tensor
         self.register_buffer("starts", torch.tensor(starts, dtype=torch.int64), persistent=False)
         self.table = nn.Parameter(torch.zeros(n_members, sum(cardinalities), size))
 

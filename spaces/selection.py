@@ -24,7 +24,8 @@ def standard_ranks(matrix: Matrix) -> NDArray[np.float32]:
     ranked = pd.DataFrame(matrix).rank()
     ranks = (ranked - (ranked.notna().sum() + 1) / 2).fillna(0).to_numpy(np.float32, copy=True)
     ranks[:, _is_near_constant(matrix)] = 0
-    return ranks / np.maximum(np.linalg.norm(ranks, axis=0), np.float32(1e-12))
+    length = np.maximum(np.linalg.norm(ranks, axis=0), 1e-12)
+    return np.asarray(ranks / length, np.float32)
 
 
 def _is_near_constant(matrix: Matrix) -> NDArray[np.bool_]:

@@ -28,6 +28,7 @@ from foldsmith.spaces.training import Data, Recipe, batch_size, scale_rates
 
 MAX_LEVELS = 100  # one-hot columns of a categorical column
 EPOCHS = (8, 16, 32, 64, 128)
+DEFAULT_EPOCHS = 64  # the other folds choose among rounds of 4, 13, 30 and 64
 SIZES = (32, 512), (32, 256), (32, 128), (16, 128), (8, 64)  # k and width: the published one, and what a CPU can do
 SECONDS_PER_WEIGHT = 1.6e-10  # of a submodel, for a row's forward, backward and step; measured on one core
 
@@ -132,8 +133,8 @@ def _published(facts: Facts) -> Params:
         n_epochs = fitting_epochs(seconds, n_rows, seconds_per_row(16 * n_numbers + n_levels, point))
         if n_epochs >= 32:
             break
-    # Longer ones overfit: the best rounds lie within the first 30 epochs.
-    return {**point, "epochs": max((epochs for epochs in EPOCHS[:3] if epochs <= n_epochs), default=EPOCHS[0])}
+    most = min(n_epochs, DEFAULT_EPOCHS)
+    return {**point, "epochs": max((epochs for epochs in EPOCHS if epochs <= most), default=EPOCHS[0])}
 
 
 def _n_inputs(facts: Facts) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """TabM's net behind the inputs and outputs that all nets have here; needs PyTorch and ``tabm`` at import."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,9 @@ class TabMNet(nn.Module):
     ) -> None:
         super().__init__()
         edges = [torch.tensor(column, dtype=torch.float32) for column in bins]
-        embed = PiecewiseLinearEmbeddings(edges, embedding, activation=False, version="B") if edges else None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The .* feature has just two bin edges")  # as a column of 0 and 1 has
+            embed = PiecewiseLinearEmbeddings(edges, embedding, activation=False, version="B") if edges else None
         self.n_hidden = k * max(width, len(bins) * embedding + sum(cardinalities))
         self.net = TabM.make(
             n_num_features=len(bins),

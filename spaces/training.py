@@ -114,7 +114,7 @@ def train(net: Any, data: Data, task: FoldTask, recipe: Recipe) -> tuple[Trainin
         if keeper.is_done_after_epoch():
             log.stopped_by = "patience"
             break
-    if progress.is_cut:
+    if progress.is_cut and log.stopped_by == "rounds":
         log.stopped_by = "deadline"
     log.n_steps = progress.n_done
     return log, keeper.kept

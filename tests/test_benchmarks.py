@@ -156,3 +156,16 @@ def test_points_are_cross_validated_as_a_search_does(load: Any, tmp_path: Path) 
     poor, _ = bench.Bench(which, fold_seconds=60).error(family, {"C": 1e-4, "numeric": "standard"})
     failed, _ = bench.Bench(which, fold_seconds=60).error(family, {"C": 1.0})
     assert 0 < good < 0.3 < poor < 1.1 and failed == float("inf") and seconds > 0
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "catboost", "linear"])
+def test_families_are_their_libraries_called_by_hand(load: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    families = load("families")
+    if hasattr(module := getattr(families, name, None), "MAX_ROUNDS"):
+        monkeypatch.setattr(module, "MAX_ROUNDS", 20)
+    for table in families.GOALS:
+        record = families.compare(name, table, 300, 2, 1)
+        assert record["score_ours"] == pytest.approx(record["score_reference"], rel=1e-3)
+        assert record["ratio_seconds"] > 0
+        if name != "linear":
+            assert record["largest_difference"] < 1e-5

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from foldsmith.spaces.boosting import PATIENCE, CurveWatch, as_columns
+from foldsmith.spaces.boosting import FOLDS_PER_BUDGET, PATIENCE, USUAL_RATE, CurveWatch, as_columns, haste
+from foldsmith.spaces.costs import fold_seconds
+from foldsmith.spaces.registry import get_family
+from foldsmith.spaces.toy import make_problem
 
 
 def _watch(greater_is_better: bool = False, late: bool = False) -> CurveWatch:
@@ -13,9 +18,41 @@ def test_patience_runs_out_after_the_best_round_and_grows_with_it() -> None:
     values = [1.0 - 0.001 * step for step in range(100)] + [1.0] * 1000
     stopped = next(number for number, value in enumerate(values, 1) if watch.add(value))
     assert watch.best_round == 100
-    assert stopped == 100 + PATIENCE + 30
+    assert stopped == 100 + PATIENCE + 20
     assert watch.stopped_by == "patience"
     assert len(watch.curve) == stopped
+
+
+def test_a_slower_learner_has_more_patience_a_quicker_one_no_less() -> None:
+    n_rounds = {}
+    for rate in (USUAL_RATE / 5, USUAL_RATE, 2 * USUAL_RATE):
+        watch = CurveWatch(False, lambda: False, rate)
+        n_rounds[rate] = next(number for number in range(1, 1000) if watch.add(float(number)))
+    assert list(n_rounds.values()) == [2 + 5 * PATIENCE, 2 + PATIENCE, 2 + PATIENCE]
+
+
+def test_haste_is_a_folds_time_beside_its_part_of_the_budget() -> None:
+    facts = make_problem("binary").facts
+    seconds = fold_seconds("lightgbm", facts)
+    assert haste("lightgbm", facts) == 1
+    for budget, expected in ((1e6, 1.0), (seconds * FOLDS_PER_BUDGET, 1.0), (seconds * FOLDS_PER_BUDGET / 4, 4.0)):
+        assert haste("lightgbm", replace(facts, budget_seconds=budget)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "quickest"),
+    [("lightgbm", "learning_rate", 0.1), ("xgboost", "eta", 0.1), ("catboost", "learning_rate", 0.15)],
+)
+@pytest.mark.parametrize("goal", ["binary", "absolute"])
+def test_in_haste_a_quicker_default_stands_before_the_others(name: str, rate: str, quickest: float, goal: str) -> None:
+    facts, family = make_problem(goal).facts, get_family(name)
+    usual = family.defaults(facts)
+    short = replace(facts, budget_seconds=fold_seconds(name, facts) * FOLDS_PER_BUDGET / 10)
+    quick, *others = family.defaults(short)
+    assert others == usual
+    assert quick[rate] == quickest
+    family.space(short).check(quick)
+    assert family.defaults(replace(facts, budget_seconds=1e6)) == usual
 
 
 def test_greater_can_be_better() -> None:

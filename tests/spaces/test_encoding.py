@@ -1,15 +1,22 @@
 import dataclasses
+import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from foldsmith.problem.columns import Column
+from foldsmith.problem.errors import ContractError
 from foldsmith.problem.tables import Table, build_schema, type_frame
+from foldsmith.spaces import level_means
 from foldsmith.spaces.encoding import DATE_PARTS, DenseEncoder, TreeEncoder, date_parts
+from foldsmith.spaces.forest_columns import forest_matrix
+from foldsmith.spaces.level_means import LevelMeans
+from foldsmith.spaces.matrices import dense_matrices
 from foldsmith.spaces.scaling import Scaling
+from foldsmith.spaces.target_encoding import inner_folds
 from foldsmith.spaces.toy import make_problem
 
 
@@ -96,7 +103,10 @@ def test_rows_outside_the_fit_change_nothing() -> None:
 @pytest.mark.parametrize("scaling", get_args(Scaling))
 def test_saved_dense_encoders_transform_alike(scaling: Scaling, tmp_path: Path) -> None:
     problem = make_problem()
-    encoder = DenseEncoder.fit(problem.table, problem.train_rows, seed=0, scaling=scaling)
+    encoder, means = DenseEncoder.fit_with_target(
+        problem.table, problem.train_rows, problem.y, problem.goal, seed=0, scaling=scaling
+    )
+    assert means.shape == (len(problem.train_rows), 2)
     encoder.save(tmp_path)
     again = DenseEncoder.load(tmp_path)
     np.testing.assert_array_equal(again.transform(problem.table), encoder.transform(problem.table))
@@ -109,3 +119,93 @@ def test_saved_tree_encoders_transform_alike(tmp_path: Path) -> None:
     again = TreeEncoder.load(tmp_path)
     assert again.categorical == encoder.categorical
     np.testing.assert_array_equal(again.transform(problem.table), encoder.transform(problem.table))
+
+
+def _frame_table(**columns: list[Any]) -> Table:
+    frame = pd.DataFrame(columns)
+    return type_frame(frame, build_schema(frame, [Column(name, "numeric", "") for name in columns]))
+
+
+def test_constant_and_repeated_columns_are_left_out_by_the_train_rows() -> None:
+    x = [float(n) for n in range(20)]
+    late = [1.0] * 10 + x[10:]  # constant on the rows that are fitted on
+    table = _frame_table(x=x, same=x, constant=[4.0] * 20, late=late, y=x[::-1])
+    rows = np.arange(10)
+    np.testing.assert_array_equal(TreeEncoder.fit(table, rows, seed=0).numbers, [0, 4])
+    assert DenseEncoder.fit(table, rows, seed=0).n_columns == 2
+    assert TreeEncoder.fit(table, np.arange(20), seed=0).n_columns == 3
+
+
+@pytest.mark.parametrize("value", [7.0, np.nan])
+def test_a_table_that_says_nothing_keeps_one_column(value: float) -> None:
+    table = _frame_table(a=[value] * 9, b=[value] * 9)
+    tree, dense = TreeEncoder.fit(table, np.arange(9), seed=0), DenseEncoder.fit(table, np.arange(9), seed=0)
+    assert (tree.transform(table).shape, dense.transform(table).shape) == ((9, 1), (9, 1))
+    assert not dense.transform(table).any()
+
+
+def test_fillers_are_missing_for_dense_encoders_and_stay_for_trees() -> None:
+    x = [*np.linspace(20, 60, 90).tolist(), *[-999.0] * 10]
+    table = _frame_table(x=x)
+    matrix = DenseEncoder.fit(table, np.arange(100), seed=0).transform(table)
+    np.testing.assert_array_equal(matrix[:, 1], [0] * 90 + [1] * 10)
+    assert matrix[:90, 0].std() > 0.9 and not matrix[90:, 0].any()
+    np.testing.assert_array_equal(
+        TreeEncoder.fit(table, np.arange(100), seed=0).transform(table)[:, 0], np.array(x, np.float32)
+    )
+
+
+def test_equal_indicators_stand_once() -> None:
+    x = [np.nan if n % 4 == 0 else float(n) for n in range(40)]
+    y = [value * value for value in x]
+    encoder = DenseEncoder.fit(_frame_table(x=x, y=y), np.arange(40), seed=0)
+    np.testing.assert_array_equal(encoder.indicators, [0])
+
+
+def test_target_means_of_train_rows_are_cross_fitted() -> None:
+    problem = make_problem("binary")
+    task = problem.task({})
+    fold = dense_matrices(task, "standard")
+    where = fold.encoder.means_columns
+    assert where.stop - where.start == 2  # of three and of forty levels
+    plain = fold.encoder.transform(problem.table.take(problem.train_rows))
+    same = (plain == fold.train).all(axis=0)
+    assert not same[where].any() and same.sum() == len(same) - 2
+    # A label of another inner fold moves a row's mean; the row's own label moves none of its own fold.
+    row = 5
+    y = problem.y.copy()
+    y[problem.train_rows[row]] = 1 - y[problem.train_rows[row]]
+    folds = inner_folds(problem.y[problem.train_rows], seed=0)
+    codes, many = np.asarray(problem.table.codes[problem.train_rows]), np.array([0, 1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(level_means, "inner_folds", lambda *_: folds)
+        first, second = (
+            LevelMeans.fit_transform(codes, many, labels[problem.train_rows], problem.goal, 0)[1]
+            for labels in (problem.y, y)
+        )
+    np.testing.assert_array_equal(first[folds == folds[row]], second[folds == folds[row]])
+    assert (first[folds != folds[row]] != second[folds != folds[row]]).all()
+
+
+def test_forests_see_codes_and_target_means() -> None:
+    problem = make_problem("multiclass")
+    encoder, matrix = forest_matrix(problem.task({}))
+    assert matrix.shape == (len(problem.train_rows), encoder.base.n_columns + 2 * 3)
+    assert np.isfinite(matrix[:, encoder.base.n_columns :]).all()
+    largest = encoder.transform(problem.table)[:, -6:]
+    assert largest.min() >= 0 and largest.max() <= 1
+
+
+@pytest.mark.parametrize("kind", [TreeEncoder, DenseEncoder])
+def test_another_format_is_refused(kind: Any, tmp_path: Path) -> None:
+    problem = make_problem(kinds=("numeric",))
+    kind.fit(problem.table, problem.train_rows, seed=0).save(tmp_path)
+    if kind is TreeEncoder:
+        record = json.loads((tmp_path / "encoder.json").read_text())
+        (tmp_path / "encoder.json").write_text(json.dumps(record | {"format": 1}))
+    else:
+        with np.load(tmp_path / "encoder.npz") as stored:
+            old = {name: stored[name] for name in stored.files if name != "format"}
+        np.savez(tmp_path / "encoder.npz", **old)
+    with pytest.raises(ContractError, match=r"has format 1, this foldsmith reads format 2; use the version that"):
+        kind.load(tmp_path)

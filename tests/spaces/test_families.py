@@ -25,7 +25,7 @@ def _small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough trees to learn the suite's problems, few enough for a quick run."""
     monkeypatch.setattr(lightgbm, "MAX_ROUNDS", 200)
     monkeypatch.setattr(xgboost, "MAX_ROUNDS", 200)
-    monkeypatch.setattr(catboost, "MAX_ROUNDS", 100)
+    monkeypatch.setattr(catboost, "MAX_ROUNDS", 60)
     monkeypatch.setattr(forests, "N_TREES", 50)
 
 

@@ -192,10 +192,13 @@ def test_discrete_numbers_serve_as_categories() -> None:
 def test_large_tables_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n_generated(500_000) * 500_000 <= generated.MAX_CELLS
     seen: list[int] = []
+
+    def first_three(given: Matrix, candidates: Matrix, *rest: Any) -> NDArray[np.int64]:
+        seen.append(len(candidates))
+        return np.arange(3)
+
     monkeypatch.setattr(generated, "SAMPLE_ROWS", 200)
-    monkeypatch.setattr(
-        generated, "select", lambda given, candidates, *rest: (seen.append(len(candidates)), np.arange(3))[1]
-    )
+    monkeypatch.setattr(generated, "select", first_three)
     _, made = _generate(_numbers(1000, 4), np.arange(1000.0), "squared")
     assert seen == [200] and made.shape == (1000, 3)
 

@@ -6,6 +6,7 @@ import pytest
 from foldsmith.problem.goal import Goal
 from foldsmith.spaces import knn
 from foldsmith.spaces.knn import KNN, Vote
+from foldsmith.spaces.space import Choice
 from foldsmith.spaces.toy import make_problem
 
 VOTE = Vote(n_classes=0, n_outputs=1, median=False, k=3, by_distance=True, p=2)
@@ -61,3 +62,32 @@ def test_stored_rows_are_bounded_and_the_draw_is_seeded(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(first.predict(problem.table), second.predict(problem.table))
     other = KNN().fit_fold(dataclasses.replace(problem.task(params), seed=8))
     assert not np.array_equal(first.predict(problem.table), other.predict(problem.table))
+
+
+def test_a_wide_matrix_is_projected_and_keeps_its_distances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that repeat three others: three components hold every distance."""
+    rng = np.random.default_rng(0)
+    matrix = (rng.normal(size=(300, 3)) @ rng.normal(size=(3, 60))).astype(np.float32)
+    found = matrix @ knn._components(matrix, 3, seed=0)
+    before = np.linalg.norm(matrix[:1] - matrix, axis=1)
+    np.testing.assert_allclose(np.linalg.norm(found[:1] - found, axis=1), before, rtol=1e-3, atol=1e-3)
+
+
+def test_components_are_used_where_they_save_time() -> None:
+    problem = make_problem("multiclass", n_rows=600)
+    params = KNN().defaults(problem.facts)[1]
+    wide = KNN().fit_fold(problem.task(params))
+    assert isinstance(wide, knn.FittedKNN)
+    assert wide._rows.projection.shape[0] > knn.WIDE_COLUMNS and wide._rows.matrix.shape == (400, knn.N_COMPONENTS)
+    narrow = make_problem("multiclass", kinds=("numeric",))
+    fitted = KNN().fit_fold(narrow.task(params))
+    assert isinstance(fitted, knn.FittedKNN)
+    assert np.count_nonzero(fitted._rows.projection) == fitted._rows.projection.shape[0]
+
+
+def test_city_block_distance_is_searched_on_small_tables_only() -> None:
+    facts = make_problem().facts
+    small, large = (KNN().space(dataclasses.replace(facts, n_rows=n)).params["p"] for n in (1000, 100_000))
+    assert (small, large) == (Choice((1, 2)), Choice((2,)))
+    assert [point["p"] for point in KNN().defaults(facts)] == [1, 2, 2]
+    assert [point["p"] for point in KNN().defaults(dataclasses.replace(facts, n_rows=100_000))] == [2, 2]

@@ -63,12 +63,17 @@ def test_every_goal_and_table_has_an_estimate(name: str, goal: str) -> None:
         ("xgboost", {"max_depth": 3}, {"max_depth": 12}),
         ("xgboost", {"grow_policy": "lossguide", "max_depth": 12, "max_leaves": 8}, {"max_depth": 12}),
         ("xgboost", {"max_depth": 12, "min_child_weight": 50.0}, {"max_depth": 12}),
+        ("catboost", {"depth": 4}, {"depth": 10}),
         ("extra_trees", {"min_samples_leaf": 50}, {"min_samples_leaf": 1}),
         ("random_forest", {}, {"min_samples_leaf": 1}),
         ("knn", {"k": 1}, {"k": 500}),
         ("linear", {"numeric": "standard"}, {"numeric": "pieces"}),
         ("mlp", {"numeric": "standard"}, {"numeric": "pieces"}),
         ("mlp", {"width": 32}, {"width": 512}),
+        ("realmlp", {"n_members": 1}, {"n_members": 4}),
+        ("realmlp", {"width": 128}, {"width": 512}),
+        ("tabm", {"k": 8, "width": 512}, {"k": 32, "width": 512}),
+        ("tabm", {"width": 64}, {"width": 1024}),
     ],
 )
 def test_parameters_count(name: str, less: dict[str, Any], more: dict[str, Any]) -> None:
@@ -107,7 +112,7 @@ def test_lightgbm_wishes_for_a_gpu_on_large_data() -> None:
     assert _resources("lightgbm", 1000).gpus == 0.0
 
 
-@pytest.mark.parametrize("name", ["xgboost", "mlp", "lightgbm"])
+@pytest.mark.parametrize("name", ["xgboost", "mlp", "lightgbm", "catboost", "realmlp", "tabm"])
 def test_gpu_memory_holds_the_context_and_the_data(name: str) -> None:
     small, large = _resources(name).vram_bytes, _resources(name, 10_000_000).vram_bytes
     assert GIB // 2 <= small < GIB
@@ -161,7 +166,7 @@ print(json.dumps([watch.peak_bytes, family.resources(facts, params).ram_bytes]))
 """
 
 
-@pytest.mark.parametrize(("name", "n_rows"), [("lightgbm", 5000), ("linear", 10_000)])
+@pytest.mark.parametrize(("name", "n_rows"), [("lightgbm", 5000), ("catboost", 5000), ("linear", 10_000)])
 def test_a_fold_in_a_fresh_process_takes_what_was_reckoned(name: str, n_rows: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     numbers = rng.normal(size=(n_rows, 20)).astype(np.float32)

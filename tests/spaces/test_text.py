@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from foldsmith.problem.columns import Column
+from foldsmith.problem.errors import ContractError
 from foldsmith.problem.tables import Table, build_schema, type_frame
+from foldsmith.spaces import text
 from foldsmith.spaces.text import N_COUNTS, TextEncoder
 
 
@@ -41,8 +43,32 @@ def test_only_the_fitted_rows_decide_the_words() -> None:
     other = [*TEXTS[:12], *["zebra zebra quagga"] * 6]
     first = TextEncoder.fit(_table(TEXTS), _rows(12), seed=0)
     second = TextEncoder.fit(_table(other), _rows(12), seed=0)
-    assert first.columns[0].words == second.columns[0].words
-    np.testing.assert_array_equal(first.columns[0].components, second.columns[0].components)
+    for one, other_one in zip(first.columns[0], second.columns[0], strict=True):
+        assert one.terms == other_one.terms
+        np.testing.assert_array_equal(one.components, other_one.components)
+
+
+def test_words_that_share_a_stem_are_alike_by_their_characters() -> None:
+    texts: list[str | None] = ["winning prize", "won prizes", "meeting later", "met lately"] * 3
+    table = _table(texts)
+    encoder = TextEncoder.fit(table, _rows(12), seed=0)
+    words, characters = encoder.columns[0]
+    by_word, by_character = (block.transform([str(text) for text in texts[:4]]) for block in (words, characters))
+    assert abs(by_word[0] @ by_word[1]) < 1e-5  # no word in common
+    assert by_character[0] @ by_character[1] > by_character[0] @ by_character[2] + 0.1
+
+
+def test_long_texts_are_read_by_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "MAX_CHARACTERS", 100)
+    (blocks,) = TextEncoder.fit(_table(TEXTS), _rows(), seed=0).columns
+    assert [block.analyzer for block in blocks] == [text.WORDS]
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    TextEncoder.fit(_table(TEXTS), _rows(), seed=0).save(tmp_path)
+    (tmp_path / "text.json").write_text('{"format": 1, "words": []}')
+    with pytest.raises(ContractError, match="has format 1, this foldsmith reads format 2"):
+        TextEncoder.load(tmp_path)
 
 
 @pytest.mark.parametrize("texts", [["one", "two", "three"], ["", "", ""], ["same same"] * 3, ["! ?", "-", "."]])

@@ -12,7 +12,7 @@ from foldsmith.spaces.xgboost import MIN_LEVEL_ROWS, FrequentCodes, XGBoost, _de
 
 def test_rare_and_unseen_codes_become_missing() -> None:
     train = np.array([[0.5, code] for code in [0] * MIN_LEVEL_ROWS + [1] * (MIN_LEVEL_ROWS - 1) + [np.nan]], np.float32)
-    codes = FrequentCodes.fit(TreeEncoder(TextEncoder(()), 1, 1), train)
+    codes = FrequentCodes.fit(TreeEncoder(TextEncoder(()), np.arange(1), np.arange(1)), train)
     masked = codes.mask(np.array([[1, 0], [1, 1], [1, 2], [1, np.nan]], np.float32))
     np.testing.assert_array_equal(masked, [[1, 0], [1, np.nan], [1, np.nan], [1, np.nan]])
     assert codes.feature_types == ["q", "c"]
