@@ -84,8 +84,10 @@ class Portfolio:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def suiting(self, family: str, facts: Facts) -> list[Entry]:
-        """The family's entries for such a problem, in order."""
-        return [entry for entry in self.points.get(family, ()) if entry.suits(facts)]
+        """The family's entries for such a problem, in order; of those of one point the first."""
+        found = [entry for entry in self.points.get(family, ()) if entry.suits(facts)]
+        points = [entry.params for entry in found]
+        return [entry for number, entry in enumerate(found) if entry.params not in points[:number]]
 
 
 def read_portfolio(path: Path) -> Portfolio:

@@ -125,7 +125,7 @@ def test_a_portfolio_is_derived_from_what_was_measured(load: Any) -> None:
     assert portfolio.pick(measured)[:2] == [3, 2]
     derived = portfolio.derive(measured, ["linear", "knn"])
     assert derived.first[:2] == ("knn", "linear")
-    shipped = portfolio.shipped_portfolio()
+    shipped = portfolio.hand_made()
     first, *others = derived.points["linear"]
     assert (dict(first.params), first.rows) == ({"C": 5.0, "numeric": "quantile"}, "small")
     assert tuple(others) == shipped.points["linear"]
@@ -143,7 +143,7 @@ def test_the_check_knows_the_best_list_from_a_random_one(load: Any) -> None:
     assert records["portfolio_greedy"]["gap_after_1"] == 0
     assert 0.4 < records["portfolio_random"]["gap_after_1"] < 0.8  # of gaps 0, 2/3, 1 and 1, one at random
     assert records["portfolio_random"]["gap_after_4"] == 0
-    assert records["portfolio_shipped"]["n_sets"] == 3
+    assert records["portfolio_by_hand"]["n_sets"] == 3
 
 
 def test_points_are_cross_validated_as_a_search_does(load: Any, tmp_path: Path) -> None:

@@ -38,11 +38,13 @@ def test_points_of_finished_competitions_come_after_the_defaults(
     assert learned.n_competitions == 1 and set(learned.n_points) == {"linear"} and learned.left_out == {}
     facts, family = Facts(problem.goal, problem.data.train.schema, 60), get_family("linear")
     points = portfolio_points(family, facts, portfolios=chosen_portfolios(str(out), tmp_path))
-    n_defaults = len(family.defaults(facts))
-    first = points[n_defaults]["C"]
-    assert isinstance(first, float) and 10 < first < 200
-    assert points[: n_defaults + learned.n_points["linear"]][-1]["numeric"] == "pieces"
-    assert len(points) > n_defaults + learned.n_points["linear"]  # the shipped ones come last
+    own = [dict(entry.params) for entry in read_portfolio(out).suiting("linear", facts)]
+    assert 10 < own[0]["C"] < 200 and len(own) == learned.n_points["linear"]
+    others = chosen_portfolios(None, tmp_path)
+    shipped = portfolio_points(family, facts, portfolios=others)
+    n_early = len([entry for entry in others[0].suiting("linear", facts) if entry.early])
+    n_before = n_early + len(family.defaults(facts))
+    assert points == [*shipped[:n_before], *own, *shipped[n_before:]]
 
 
 def test_a_second_call_extends_and_repeats_nothing(

@@ -46,9 +46,9 @@ def test_the_view_shows_the_space_as_it_is_searched(make_problem: MakeProblem) -
     add_text(problem, TABLE)
     linear, knn = view_spaces(problem.folder.root, ["linear", "knn"])
     assert linear.params["C"] == Float(0.01, 100.0, log=True)
-    assert linear.version.startswith("linear@1+") and knn.version == "knn@1"
+    assert linear.version.startswith("linear@1+") and "+" not in knn.version
     assert linear.changed == ("C",) and knn.changed == ()
-    assert len(linear.defaults) == 2 < len(linear.points)
+    assert 0 < len(linear.defaults) < len(linear.points)
     assert knn.defaults[0]["k"] == 20  # no more than a third of the rows
     record = linear.to_json()
     assert record["params"]["C"] == {"kind": "float", "low": 0.01, "high": 100.0, "log": True, "when": None}
@@ -66,7 +66,7 @@ def test_without_a_portfolio_only_defaults_are_left(make_problem: MakeProblem) -
     text = problem.folder.config.read_text().replace("[search]\n", '[search]\nportfolio = "none"\n')
     problem.folder.config.write_text(text)
     (view,) = view_spaces(problem.folder.root, ["linear"])
-    assert view.points == view.defaults and len(view.points) == 2
+    assert view.points == view.defaults != []
 
 
 def test_a_table_of_no_family_is_an_error(make_problem: MakeProblem) -> None:

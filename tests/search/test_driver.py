@@ -4,6 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -132,6 +133,8 @@ class TestBudget:
         found = []
         for seed in (0, 0, 1):
             problem = new_problem()
+            section = problem.config.search.model_copy(update={"portfolio": "none"})  # the sampler has its turn sooner
+            problem = replace(problem, config=problem.config.model_copy(update={"search": section}))
             make_driver(problem, "linear", "knn", n_trials=8, sampler_seed=seed).run()
             found.append([(t.params, t.value) for name in ("linear", "knn") for t in trials(problem, name)])
         assert found[0] == found[1]

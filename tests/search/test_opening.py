@@ -11,7 +11,8 @@ from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.racing import get_racer
 from foldsmith.search.studies import FamilyStudy
-from foldsmith.spaces.portfolio_file import Entry, Portfolio, write_portfolio
+from foldsmith.spaces.portfolio_file import Entry, Portfolio, shipped_portfolio, write_portfolio
+from foldsmith.spaces.registry import get_family
 from foldsmith.spaces.space import Choice, Float, Params
 
 
@@ -92,25 +93,32 @@ def test_a_users_own_family_has_a_table_by_its_name(problem: Problem, write_fami
 
 
 def test_the_portfolio_comes_after_the_defaults_in_its_order_and_once(problem: Problem, tmp_path: Path) -> None:
-    entries = tuple(Entry({"C": 0.011 * (number + 1), "numeric": "standard"}) for number in range(27))
+    entries = tuple(Entry({"C": 0.011 * (number + 1), "numeric": "standard"}) for number in range(30))
     write_portfolio(tmp_path / "own.json", Portfolio("x", points={"linear": entries}))
     set_portfolio(problem, str(tmp_path / "own.json"))
     first = asks(opened(problem, "linear").studies["linear"], 10)
-    second = asks(opened(problem, "linear").studies["linear"], 19)
+    second = asks(opened(problem, "linear").studies["linear"], 20)
     study = opened(problem, "linear").studies["linear"]
-    wanted = [entry.params["C"] for entry in entries]
-    assert [point["C"] for point in (first + second)[2:]] == wanted
+    facts, family = opened(problem, "linear").facts, get_family("linear")
+    assert facts is not None
+    defaults = family.defaults(facts)
+    (early,) = [entry.params for entry in shipped_portfolio().suiting("linear", facts) if entry.early]
+    wanted = [early, *defaults, *(dict(entry.params) for entry in entries)]
+    assert first + second == wanted[:30]
     asks(study, 2)
     enqueued = [trial for trial in study.trials() if "fixed_params" in trial.system_attrs]
-    assert len(enqueued) == 30  # the last one is shipped
+    assert len(enqueued) == 30
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials())
 
 
 def test_without_a_portfolio_the_sampler_comes_after_the_defaults(problem: Problem) -> None:
     set_portfolio(problem, "none")
-    study = opened(problem, "linear").studies["linear"]
-    asks(study, 5)
-    assert sum("fixed_params" in trial.system_attrs for trial in study.trials()) == 2
+    book = opened(problem, "linear")
+    assert book.facts is not None
+    defaults = get_family("linear").defaults(book.facts)
+    study = book.studies["linear"]
+    assert asks(study, len(defaults) + 3)[: len(defaults)] == defaults
+    assert sum("fixed_params" in trial.system_attrs for trial in study.trials()) == len(defaults)
 
 
 def test_a_portfolio_that_is_not_there_is_an_error(problem: Problem) -> None:

@@ -80,6 +80,12 @@ def test_early_entries_go_before_the_defaults() -> None:
     assert [point["depth"] for point in points] == [3, 4, 4, 2]
 
 
+def test_of_entries_of_one_point_the_first_counts() -> None:
+    portfolio = a_portfolio(Entry({"depth": 2}, rows="small"), Entry({"depth": 3}), Entry({"depth": 2}))
+    assert [entry.params["depth"] for entry in portfolio.suiting("demo", facts_of())] == [2, 3]
+    assert [entry.params["depth"] for entry in portfolio.suiting("demo", facts_of(n_rows=9_999))] == [3, 2]
+
+
 def test_no_point_stands_twice_and_the_list_ends() -> None:
     entries = [Entry({"rate": 0.01 + 0.01 * number}) for number in range(50)]
     points = portfolio_points(Demo(), facts_of(), portfolios=[a_portfolio(Entry({"depth": 4}), *entries, *entries)])
