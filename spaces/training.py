@@ -22,6 +22,7 @@ Weights = dict[str, Any]  # a net's state, tensors by name
 
 INNER_SHARE = 8  # one row of eight is held back for early stopping
 WARM_UP_STEPS = 10  # not taken for the speed that the deadline is reckoned with
+FORWARD_ROWS = 3  # rows predicted in the time that one is learnt from
 END_SHARE = 0.95  # of the time until the deadline: the schedule's end; encoding and predicting take the rest
 EVALUATED_VALUES = 1 << 21  # of a layer at a time, where nothing is learnt
 
@@ -100,7 +101,9 @@ def train(net: Any, data: Data, task: FoldTask, recipe: Recipe) -> tuple[Trainin
     rows = np.arange(len(data.y))
     fit_rows, inner_rows = (rows, rows[:0]) if recipe.patience is None else inner_split(data.y.cpu().numpy(), task.seed)
     batches = _Batches(fit_rows, task, recipe)
-    progress = Progress(recipe.n_epochs * batches.n_steps, task.deadline)
+    n_scored = len(recipe.snapshots) * len(task.valid_rows) if recipe.patience is None else 0
+    n_after = n_scored / FORWARD_ROWS * batches.n_steps / len(fit_rows)
+    progress = Progress(recipe.n_epochs * batches.n_steps, task.deadline, n_after=n_after)
     log = TrainingLog(next(net.parameters()).device.type)
     keeper = _Snapshots(net, recipe) if recipe.patience is None else _BestEpoch(net, data, inner_rows, recipe, log)
     while not progress.is_over:
@@ -126,11 +129,14 @@ class Progress:
     The clock decides only where the planned steps would not fit; elsewhere the values depend on their number alone.
     """
 
-    def __init__(self, n_steps: int, deadline: float | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, n_steps: int, deadline: float | None, clock: Callable[[], float] = time.time, *, n_after: float = 0.0
+    ) -> None:
         self.value = 0.0
         self.n_done = 0
         self.is_cut = False
         self._planned = self._stride = 1 / n_steps
+        self._n_after = n_after  # what comes after the last step and before the deadline takes the time of so many
         self._clock = clock
         self._start = clock()
         self._end = None if deadline is None else self._start + END_SHARE * (deadline - self._start)
@@ -164,7 +170,7 @@ class Progress:
         if now >= end:
             self.value, self.is_cut = 1.0, True
         elif self.n_done > WARM_UP_STEPS or (self.n_done > 1 and now - self._start > (end - self._start) / 10):
-            n_affordable = (end - now) * (self.n_done - 1) / max(1e-9, now - self._first)
+            n_affordable = (end - now) * (self.n_done - 1) / max(1e-9, now - self._first) - self._n_after
             self._stride = max(self._planned, (1 - self.value) / max(1.0, n_affordable))
             self.is_cut |= self._stride > self._planned
 
