@@ -37,10 +37,9 @@ class Recipe:
         n_epochs: at most.
         batch_size: divided by ``FoldTask.batch_divisor``.
         schedule: called before each step with the progress, 0 to 1; sets rates, dropout and the like.
-        patience: epochs without a better score on inner rows after which training ends, with the best epoch's
+        patience: epochs without a smaller loss on inner rows after which training ends, with the best epoch's
             weights. None: all rows are trained on and nothing is scored.
         snapshots: without patience: the ascending progresses at which weights are kept; the last ones by default.
-        score: of outputs and targets of the inner rows; the smaller the better. The loss by default.
         clip_norm: longest gradient.
         member_seeds: a batched ensemble: each member goes through the rows in its own order, and batches of inputs
             have the shape ``(n_members, n, n_columns)``.
@@ -53,7 +52,6 @@ class Recipe:
     schedule: Callable[[float], None] | None = None
     patience: int | None = None
     snapshots: tuple[float, ...] = (1.0,)
-    score: Callable[[Any, Any], Any] | None = None
     clip_norm: float | None = None
     member_seeds: tuple[int, ...] = ()
 
@@ -245,15 +243,15 @@ class _BestEpoch:
         return log.n_epochs - log.best_epoch >= self._recipe.patience
 
     def _score(self) -> float:
-        """Mean score of the inner rows."""
+        """Mean loss of the inner rows."""
         import torch
 
-        score = self._recipe.score or self._recipe.loss
+        loss = self._recipe.loss
         self._net.eval()
         total = 0.0
         with torch.inference_mode():
             for part in torch.split(self._rows, rows_at_once(self._net)):
-                total += float(score(self._net(*(x[part] for x in self._data.inputs)), self._data.y[part])) * len(part)
+                total += float(loss(self._net(*(x[part] for x in self._data.inputs)), self._data.y[part])) * len(part)
         return total / len(self._rows)
 
 
