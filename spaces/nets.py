@@ -77,14 +77,6 @@ class Target:
         loss = functional.l1_loss if self.loss == "absolute" else functional.mse_loss
         return loss(outputs[..., 0], y)
 
-    def score(self, outputs: Any, y: Any) -> Any:
-        """Mean loss of the members' mean prediction for ``y`` ``(n,)``."""
-        from torch.nn import functional
-
-        if self.kind == "regression" or outputs.ndim == 2:
-            return self.training_loss(outputs if outputs.ndim == 2 else outputs.mean(dim=0), y)
-        return functional.nll_loss(outputs.softmax(dim=-1).mean(dim=0).clamp_min(1e-30).log(), y)
-
     def predict(self, outputs: Any) -> Any:
         """The members' mean chances or values, ``(n, goal.n_outputs)``."""
         if self.kind == "regression":

@@ -27,8 +27,3 @@ def flat_cos(progress: float) -> float:
 def warm_cosine(progress: float) -> float:
     """Up to 1 within two hundredths, then half a cosine down to 0."""
     return min(50 * progress, 0.5 + 0.5 * math.cos(math.pi * progress))
-
-
-def constant(progress: float) -> float:
-    """1 throughout."""
-    return 1.0

@@ -30,6 +30,7 @@ MAX_LEVELS = 100  # one-hot columns of a categorical column
 EPOCHS = (8, 16, 32, 64, 128)
 DEFAULT_EPOCHS = 64  # the other folds choose among rounds of 4, 13, 30 and 64
 SIZES = (32, 512), (32, 256), (32, 128), (16, 128), (8, 64)  # k and width: the published one, and what a CPU can do
+IMPORT_BYTES = 100 * estimates.MIB  # what the packages add to PyTorch
 SECONDS_PER_WEIGHT = 1.6e-10  # of a submodel, for a row's forward, backward and step; measured on one core
 
 
@@ -70,11 +71,13 @@ class TabM(Family):
         n_numbers, n_levels = _n_inputs(facts)
         n_inputs = n_numbers * values["embedding"] + n_levels
         embeddings = n_numbers * values["n_bins"] * (values["embedding"] + 8 * batch_size(facts.n_rows))
-        activations = values["k"] * batch_size(facts.n_rows) * (3 * n_inputs + 5 * values["n_blocks"] * values["width"])
+        activations = (
+            values["k"] * batch_size(facts.n_rows) * (16 * n_inputs + 5 * values["n_blocks"] * values["width"])
+        )
         net = 4 * (9 * n_weights(n_inputs, params) + embeddings + activations)
         return Resources(
             gpus=0.5 if facts.n_rows >= GPU_ROWS else 0.0,
-            ram_bytes=estimates.WORKER_BYTES + estimates.TORCH_BYTES + 4 * matrix + outputs + net,
+            ram_bytes=estimates.WORKER_BYTES + estimates.TORCH_BYTES + IMPORT_BYTES + 4 * matrix + outputs + net,
             vram_bytes=estimates.CONTEXT_BYTES + 2 * matrix + outputs + net,
         )
 

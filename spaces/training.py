@@ -22,6 +22,7 @@ Weights = dict[str, Any]  # a net's state, tensors by name
 
 INNER_SHARE = 8  # one row of eight is held back for early stopping
 WARM_UP_STEPS = 10  # not taken for the speed that the deadline is reckoned with
+FORWARD_ROWS = 3  # rows predicted in the time that one is learnt from
 END_SHARE = 0.95  # of the time until the deadline: the schedule's end; encoding and predicting take the rest
 EVALUATED_VALUES = 1 << 21  # of a layer at a time, where nothing is learnt
 
@@ -36,10 +37,9 @@ class Recipe:
         n_epochs: at most.
         batch_size: divided by ``FoldTask.batch_divisor``.
         schedule: called before each step with the progress, 0 to 1; sets rates, dropout and the like.
-        patience: epochs without a better score on inner rows after which training ends, with the best epoch's
+        patience: epochs without a smaller loss on inner rows after which training ends, with the best epoch's
             weights. None: all rows are trained on and nothing is scored.
         snapshots: without patience: the ascending progresses at which weights are kept; the last ones by default.
-        score: of outputs and targets of the inner rows; the smaller the better. The loss by default.
         clip_norm: longest gradient.
         member_seeds: a batched ensemble: each member goes through the rows in its own order, and batches of inputs
             have the shape ``(n_members, n, n_columns)``.
@@ -52,7 +52,6 @@ class Recipe:
     schedule: Callable[[float], None] | None = None
     patience: int | None = None
     snapshots: tuple[float, ...] = (1.0,)
-    score: Callable[[Any, Any], Any] | None = None
     clip_norm: float | None = None
     member_seeds: tuple[int, ...] = ()
 
@@ -100,7 +99,9 @@ def train(net: Any, data: Data, task: FoldTask, recipe: Recipe) -> tuple[Trainin
     rows = np.arange(len(data.y))
     fit_rows, inner_rows = (rows, rows[:0]) if recipe.patience is None else inner_split(data.y.cpu().numpy(), task.seed)
     batches = _Batches(fit_rows, task, recipe)
-    progress = Progress(recipe.n_epochs * batches.n_steps, task.deadline)
+    n_scored = len(recipe.snapshots) * len(task.valid_rows) if recipe.patience is None else 0
+    n_after = n_scored / FORWARD_ROWS * batches.n_steps / len(fit_rows)
+    progress = Progress(recipe.n_epochs * batches.n_steps, task.deadline, n_after=n_after)
     log = TrainingLog(next(net.parameters()).device.type)
     keeper = _Snapshots(net, recipe) if recipe.patience is None else _BestEpoch(net, data, inner_rows, recipe, log)
     while not progress.is_over:
@@ -126,11 +127,14 @@ class Progress:
     The clock decides only where the planned steps would not fit; elsewhere the values depend on their number alone.
     """
 
-    def __init__(self, n_steps: int, deadline: float | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, n_steps: int, deadline: float | None, clock: Callable[[], float] = time.time, *, n_after: float = 0.0
+    ) -> None:
         self.value = 0.0
         self.n_done = 0
         self.is_cut = False
         self._planned = self._stride = 1 / n_steps
+        self._n_after = n_after  # what comes after the last step and before the deadline takes the time of so many
         self._clock = clock
         self._start = clock()
         self._end = None if deadline is None else self._start + END_SHARE * (deadline - self._start)
@@ -164,7 +168,7 @@ class Progress:
         if now >= end:
             self.value, self.is_cut = 1.0, True
         elif self.n_done > WARM_UP_STEPS or (self.n_done > 1 and now - self._start > (end - self._start) / 10):
-            n_affordable = (end - now) * (self.n_done - 1) / max(1e-9, now - self._first)
+            n_affordable = (end - now) * (self.n_done - 1) / max(1e-9, now - self._first) - self._n_after
             self._stride = max(self._planned, (1 - self.value) / max(1.0, n_affordable))
             self.is_cut |= self._stride > self._planned
 
@@ -239,15 +243,15 @@ class _BestEpoch:
         return log.n_epochs - log.best_epoch >= self._recipe.patience
 
     def _score(self) -> float:
-        """Mean score of the inner rows."""
+        """Mean loss of the inner rows."""
         import torch
 
-        score = self._recipe.score or self._recipe.loss
+        loss = self._recipe.loss
         self._net.eval()
         total = 0.0
         with torch.inference_mode():
             for part in torch.split(self._rows, rows_at_once(self._net)):
-                total += float(score(self._net(*(x[part] for x in self._data.inputs)), self._data.y[part])) * len(part)
+                total += float(loss(self._net(*(x[part] for x in self._data.inputs)), self._data.y[part])) * len(part)
         return total / len(self._rows)
 
 

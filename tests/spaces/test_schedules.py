@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from foldsmith.spaces.schedules import CYCLE_ENDS, constant, coslog4, flat_cos, warm_cosine
+from foldsmith.spaces.schedules import CYCLE_ENDS, coslog4, flat_cos, warm_cosine
 
 
 def test_coslog4_has_four_cycles_of_doubling_length() -> None:
@@ -25,4 +25,3 @@ def test_warm_cosine_rises_within_two_hundredths() -> None:
     assert warm_cosine(0.01) == pytest.approx(0.5)
     assert warm_cosine(0.5) == pytest.approx(0.5)
     assert warm_cosine(1.0) == pytest.approx(0)
-    assert constant(0.7) == 1.0

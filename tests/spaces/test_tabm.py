@@ -55,15 +55,6 @@ def test_submodels_share_their_hidden_layers_and_differ_all_the_same() -> None:
     assert sizes["net.backbone.blocks.0.0.weight"] == (16, 2 * 8 + 3)
 
 
-def test_the_score_is_of_the_mean_prediction() -> None:
-    target, y = Target("binary", "log_loss", 2), torch.tensor([1])
-    outputs = torch.tensor([[[0.0, 20.0]], [[20.0, 0.0]]])
-    assert float(target.score(outputs, y)) == pytest.approx(np.log(2), rel=1e-4)
-    assert float(target.training_loss(outputs, y)) == pytest.approx(10, rel=1e-4)
-    values = torch.tensor([[[1.0]], [[-1.0]]])
-    assert float(Target("regression", "squared", 1).score(values, torch.tensor([0.0]))) == 0
-
-
 def test_bins_are_quantiles_and_at_least_one() -> None:
     column = np.arange(101, dtype=np.float32)
     assert bin_edges(column, 4) == [0, 25, 50, 75, 100]

@@ -119,6 +119,15 @@ def test_steps_that_become_slower_still_end_in_time() -> None:
     assert progress.is_cut
 
 
+def test_what_comes_after_the_last_step_gets_its_time() -> None:
+    clock = _Clock(0.5)
+    progress = Progress(1000, 100 + 60.0, clock, n_after=40)
+    while not progress.is_over:
+        clock.now += clock.seconds
+        progress.advance()
+    assert 100 + 25 < clock.now + 40 * clock.seconds <= 100 + 60
+
+
 def test_a_past_deadline_leaves_one_step() -> None:
     assert _run(50, _Clock(0.1), deadline=90.0) == [1.0]
 
