@@ -204,7 +204,7 @@ def test_large_tables_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_labels_reach_a_row_only_through_other_rows() -> None:
-    """The columns of a target of noise tell nothing of it, though they were chosen by it."""
+    """Single columns and pairs of noise tell nothing of a target of noise; nothing is selected here."""
     rng = np.random.default_rng(5)
     codes = rng.integers(30, size=(3000, 2)).astype(np.float32)
     y = rng.integers(2, size=3000)
