@@ -4,6 +4,7 @@ import math
 
 from foldsmith.spaces import estimates
 from foldsmith.spaces.family import Facts
+from foldsmith.spaces.nets import first_fold_seconds
 
 # Seconds of one fold with the family's first point, one thread: start + per_cell * rows * columns * outputs / 1e6.
 # Measured on tables of 300 to 40,000 rows and 8 to 45 columns with the points of a short search; in-context models are

@@ -17,6 +17,7 @@ from foldsmith.spaces.space import Params, Space
 MAX_POINTS = 30  # of one family: the sampler should get its turn
 N_FOLDS = 5  # a trial's folds, for costs
 EARLY_SHARE = 1 / 8  # of the budget: what one trial of a family may cost to keep its place in the first round
+OPENING_SHARE = 1 / 2  # of the budget
 MAX_TURNS = 200
 
 
@@ -84,12 +85,13 @@ def opening(
 
     Args:
         names: the families that take part; only these appear.
-        n_slots: folds that run side by side; it and the budget bound the length.
+        n_slots: folds that run side by side; it and the budget bound the length: half of the time is for what is
+            learnt on the way.
         portfolio: knows the order and the weights; the shipped one by default.
     """
     portfolio = portfolio or shipped_portfolio()
-    turns = list(_first_round(facts, list(dict.fromkeys(names)), portfolio))
-    left = None if facts.budget_seconds is None else facts.budget_seconds * n_slots
+    turns = list(_first_round(facts, list(dict.fromkeys(names)), portfolio, n_slots))
+    left = None if facts.budget_seconds is None else OPENING_SHARE * facts.budget_seconds * n_slots
     if left is not None:
         left -= sum(_trial_seconds(name, facts) for name in turns)
     for name in _later_rounds(facts, list(turns), portfolio):
@@ -105,13 +107,13 @@ def _trial_seconds(name: str, facts: Facts) -> float:
     return N_FOLDS * fold_seconds(name, facts)
 
 
-def _first_round(facts: Facts, names: list[str], portfolio: Portfolio) -> list[str]:
+def _first_round(facts: Facts, names: list[str], portfolio: Portfolio, n_slots: int) -> list[str]:
     """Each family once: affordable ones in the portfolio's order, unknown ones after them, dear ones last."""
     rank = {name: number for number, name in enumerate(portfolio.first)}
     usual = sorted(names, key=lambda name: rank.get(name, len(rank)))
     if facts.budget_seconds is None:
         return usual
-    limit = EARLY_SHARE * facts.budget_seconds
+    limit = EARLY_SHARE * facts.budget_seconds * n_slots
     dear = [name for name in usual if _trial_seconds(name, facts) > limit]
     return [name for name in usual if name not in dear] + sorted(dear, key=lambda name: _trial_seconds(name, facts))
 

@@ -50,11 +50,11 @@ def test_a_deadline_leaves_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_large_tables_look_at_the_clock_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forests, "LARGE_ROWS", 100)
-    monkeypatch.setattr(forests, "N_TREES_LARGE", 10)
+    monkeypatch.setattr(forests, "N_TREES", forests.BATCH)
     problem = make_problem("squared")  # 200 train rows
     params = ExtraTrees().defaults(problem.facts)[0]
     assert ExtraTrees().fit_fold(problem.task(params, deadline=1.0)).facts["n_trees"] == 3
-    assert ExtraTrees().fit_fold(problem.task(params)).facts["n_trees"] == 10
+    assert ExtraTrees().fit_fold(problem.task(params)).facts["n_trees"] == forests.BATCH
 
 
 def test_batches_grow_the_forest_that_one_fit_would_grow(monkeypatch: pytest.MonkeyPatch) -> None:
