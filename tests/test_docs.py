@@ -1,5 +1,6 @@
 """What README says is run, and its table of commands is the command line's own."""
 
+import json
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tomlkit
@@ -85,11 +87,49 @@ def test_rig_block_runs(place: Path) -> None:
 
 def test_toml_blocks_are_sections_of_the_config() -> None:
     sections = {name: section for block in blocks("toml") for name, section in tomlkit.parse(block).unwrap().items()}
-    assert set(sections) == {"rig", "hooks", "store"}
+    assert set(sections) == {"rig", "hooks", "store", "spaces", "features"}
+    assert list(sections.pop("spaces")) == ["lightgbm"]  # a table of tables: it is run below
     for name, section in sections.items():
         kind = Config.model_fields[name].annotation
         assert kind is not None
         kind.model_validate(section)
+
+
+def toml_block(section: str) -> str:
+    """The block of ``foldsmith.toml`` that begins with a section."""
+    return next(block for block in blocks("toml") if block.startswith(f"[{section}"))
+
+
+def test_changed_spaces_are_searched(place: Path) -> None:
+    run_shell("foldsmith init . --train train.csv --test test.csv --target Survived", place)
+    with open(place / "foldsmith.toml", "a") as config:
+        config.write("\n" + toml_block("spaces"))
+    shown = run_shell("foldsmith space show lightgbm", place)
+    assert "path_smooth" in shown and "64" in shown
+    run_shell("foldsmith search lightgbm --trials 1", place)
+    (meta,) = (place / ".foldsmith" / "members").glob("lgb-*/meta.json")
+    params = json.loads(meta.read_text())["params"]
+    assert params["learning_rate"] == 0.05 and params["extra_trees"] is True and 8 <= params["num_leaves"] <= 64
+
+
+def test_own_features_take_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"SibSp": rng.integers(0, 4, 200), "Parch": rng.integers(0, 3, 200)})
+    frame["Fare"] = rng.gamma(2, 15, 200).round(2)
+    frame["Name"] = [f"Surname{n}, {rng.choice(['Mr', 'Mrs', 'Miss'])}. Given{n}" for n in range(200)]
+    frame["Cabin"] = rng.choice(["A1", "B2", "C33", None], 200)
+    frame["Survived"] = ((frame["Name"].str.contains("Mr\\.")) ^ (rng.random(200) < 0.2)).astype(int)
+    frame.reset_index(names="id")[:150].to_csv(tmp_path / "train.csv", index=False)
+    frame.reset_index(names="id")[150:].drop(columns="Survived").to_csv(tmp_path / "test.csv", index=False)
+    run_shell("foldsmith init . --train train.csv --test test.csv --target Survived", tmp_path)
+    config = tmp_path / "foldsmith.toml"
+    config.write_text(config.read_text().replace("[features]\nuse = []\n", toml_block("features")))
+    assert "DeckShare" in config.read_text()
+    (tmp_path / "code").mkdir(exist_ok=True)
+    (tmp_path / "code" / "my_features.py").write_text(blocks("python")[2])
+    run_shell("foldsmith search linear --trials 1", tmp_path)
+    (meta,) = (tmp_path / ".foldsmith" / "members").glob("lin-*/meta.json")
+    assert "+features-" in json.loads(meta.read_text())["space_version"]
 
 
 def test_python_block_runs(place: Path) -> None:

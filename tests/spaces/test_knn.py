@@ -95,9 +95,9 @@ def test_city_block_distance_is_searched_on_small_tables_only() -> None:
 
 
 def test_wide_tables_store_fewer_rows_so_that_predictions_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knn, "BUDGET", 2.0 * knn.N_COMPONENTS * 2 * 100 * 150)  # 150 rows are compared by components
-    monkeypatch.setattr(knn, "MIN_STORED_ROWS", 10)
     problem = make_problem("squared")
+    monkeypatch.setattr(knn, "BUDGET", 2.0 * knn.N_COMPONENTS * 2 * len(problem.valid_rows) * 150)  # for 150 rows
+    monkeypatch.setattr(knn, "MIN_STORED_ROWS", 10)
     point, cache = KNN().defaults(problem.facts)[0], FoldCache()
     stored = {}
     for p in (2, 1):  # one after the other in one worker
