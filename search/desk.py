@@ -208,9 +208,11 @@ class TrialDesk:
         return self._bind(study, ask)
 
     def _place_of(self, name: str) -> tuple[FamilyStudy, int] | None:
-        """Study and number of a member's trial; of a repeated one the first; None where it takes no part now."""
+        """Study and number of a member's trial; of a repeated one the first; None where repeating it is no use."""
         member = self._members.get(name)
         if member.kind != "trial" or member.family not in self.open_families():
+            return None
+        if not self.book.families[member.family].is_seeded:
             return None
         study, number = self.book.studies[member.family], member.details["trial_number"]
         trials = study.trials()

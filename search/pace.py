@@ -115,14 +115,16 @@ class Pace:
         """When a trial that starts now should have all folds fitted.
 
         An untimed family may use half of what is left, so that one slow family cannot eat a whole budget; more where
-        that is known to be too little for it, since what is cut short was spent for nothing.
+        that is known to be too little for it, since what is cut short was spent for nothing. A point that costs many
+        times what its family usually does is worth at most a tenth of what is left.
         """
         left = self._clock.left()
         if math.isinf(left):
             return None
-        if self.fold_seconds(family) is not None:
-            return time.time() + 0.9 * left
-        return time.time() + min(0.9 * left, max(0.5 * left, 1.5 * self.remaining(family, self._n_folds)))
+        expected = self.remaining(family, self._n_folds)
+        is_timed = self.fold_seconds(family) is not None
+        wanted = max(0.1 * left, 2 * expected) if is_timed else max(0.5 * left, 1.5 * expected)
+        return time.time() + min(0.9 * left, wanted)
 
     def fold_deadline(self, family: str, trial_deadline: float | None, n_folds_left: int) -> float | None:
         """When a fold that starts now should end, so that the trial's other waves of folds get as much time."""

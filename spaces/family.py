@@ -138,12 +138,15 @@ class Family(ABC):
     ``refits`` asks for one more fit on all rows, which alone predicts the test rows; otherwise the mean of the fold
     models does. It pays where predicting is as dear as fitting, and needs a family without a curve. ``fit_fold`` then
     gets a task with no validation rows.
+
+    ``is_seeded`` says whether another seed gives another model; a point of a family that it does not is never repeated.
     """
 
     name: str
     prefix: str
     stopping: StoppingPolicy = "fixed"
     refits: bool = False
+    is_seeded: bool = True
 
     def accepts(self, facts: Facts) -> str | None:
         """None when the family can fit this problem, else the reason why not."""

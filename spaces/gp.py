@@ -196,6 +196,7 @@ class GP(Family):
 
     name = "gp"
     prefix = "gp"
+    is_seeded = False
 
     def accepts(self, facts: Facts) -> str | None:
         """Few enough rows and classes."""

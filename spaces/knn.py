@@ -143,6 +143,7 @@ class KNN(Family):
 
     name = "knn"
     prefix = "knn"
+    is_seeded = False
 
     def space(self, facts: Facts) -> Space:
         """At most 500 neighbours, and never more than a third of the rows; city-block distance on small tables only."""

@@ -83,6 +83,7 @@ class Linear(Family):
 
     name = "linear"
     prefix = "lin"
+    is_seeded = False
 
     def space(self, facts: Facts) -> Space:
         """``C`` is the inverse penalty, on standardised targets in regression."""

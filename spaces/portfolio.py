@@ -16,7 +16,7 @@ from foldsmith.spaces.space import Params, Space
 
 MAX_POINTS = 30  # of one family: the sampler should get its turn
 N_FOLDS = 5  # a trial's folds, for costs
-EARLY_SHARE = 1 / 8  # of the budget: what one trial of a family may cost to keep its place in the first round
+EARLY_SHARE = 1 / 3  # of the budget: what one trial of a family may cost to keep its place in the first round
 OPENING_SHARE = 1 / 2  # of the budget
 MAX_TURNS = 200
 

@@ -31,6 +31,7 @@ from foldsmith.spaces.training import Data, Recipe, scale_rates
 
 BATCH = 256
 EPOCHS = (16, 32, 64, 128, 256)
+SHORT_EPOCHS = 64  # fewer are too few steps on small tables
 MAX_ONE_HOT = 9
 MAX_LEVELS = 1000
 BETAS = 0.9, 0.95
@@ -71,7 +72,8 @@ class RealMLP(Family):
     def defaults(self, facts: Facts) -> list[Params]:
         """The published default as far as the time allows, a shorter, wider and noisier net, and a shallow one."""
         first = published(facts)
-        shorter = max(EPOCHS[0], cast(int, first["epochs"]) // 4)
+        most = cast(int, first["epochs"])
+        shorter = max(min(most, SHORT_EPOCHS), most // 4)
         wide: Params = {"epochs": shorter, "width": 384, "activation": "mish", "dropout": 0.3, "sigma": 1.0}
         shallow: Params = {"n_layers": 2, "activation": "mish", "dropout": 0.05, "sigma": 0.03, "learning_rate": 0.07}
         return [first, {**first, **wide}, {**first, **shallow}]

@@ -528,46 +528,59 @@ class TestLastMinutes:
     """Near the end of a time budget the ensemble's members come again with other seeds."""
 
     @staticmethod
-    def run(problem: Problem, *, budget: float, n_trials: int, favourites: list[str]) -> None:
-        options = SearchOptions(("linear", "knn"), n_trials, budget_seconds=budget, model_seed=3)
-        clock = Clock(time.time() + 600)  # no trial of this test comes near it
-        Driver(problem, options, InlineExecutor(problem.folder.root), clock, favourites=lambda: favourites).run()
+    def driver(
+        problem: Problem, families: tuple[str, ...], *, is_late: bool, n_trials: int, favourites: list[str]
+    ) -> Driver:
+        budget = 600 / FINAL_SHARE if is_late else 600
+        options = SearchOptions(families, n_trials, budget_seconds=budget, model_seed=3)
+        clock = Clock(time.time() + 600)  # no trial of these tests comes near it
+        return Driver(problem, options, InlineExecutor(problem.folder.root), clock, favourites=lambda: favourites)
 
-    def test_the_heaviest_first_each_with_a_seed_of_its_own(self, problem: Problem) -> None:
-        self.run(problem, budget=600, n_trials=2, favourites=[])
-        self.run(problem, budget=600 / FINAL_SHARE, n_trials=5, favourites=["knn-0001", "lin-0001"])
+    @pytest.fixture
+    def families(self, problem: Problem, write_family: WriteFamily) -> tuple[str, ...]:
+        """Two that another seed would change, as far as anybody knows; each with a complete trial."""
+        made = tuple(write_family(problem, *["fit"] * 9, name=name) for name in ("one", "two"))
+        self.driver(problem, made, is_late=False, n_trials=2, favourites=[]).run()
+        return made
+
+    def test_the_heaviest_first_each_with_a_seed_of_its_own(self, problem: Problem, families: tuple[str, ...]) -> None:
+        self.driver(problem, families, is_late=True, n_trials=5, favourites=["toy-0002", "toy-0001"]).run()
         found = {member.id: member for member in members(problem)}
-        assert list(found) == ["knn-0001", "knn-0002", "knn-0003", "lin-0001", "lin-0002"]
-        assert found["knn-0002"].params == found["knn-0001"].params
-        assert found["lin-0002"].params == found["lin-0001"].params
-        seeds = [found[name].seeds["model"] for name in ("knn-0001", "knn-0002", "knn-0003")]
+        assert [found[name].family for name in found] == [families[number] for number in (0, 1, 1, 0, 1)]
+        seeds = [found[name].seeds["model"] for name in ("toy-0002", "toy-0003", "toy-0005")]
         assert seeds[0] == 3 and len(set(seeds)) == 3
-        assert [trial.user_attrs["model_seed"] for trial in trials(problem, "knn")] == seeds
+        assert found["toy-0002"].params == found["toy-0003"].params == found["toy-0005"].params
+        assert [trial.user_attrs["model_seed"] for trial in trials(problem, families[1])] == seeds
 
-    def test_before_and_without_a_favourite_nothing_is_repeated(self, problem: Problem) -> None:
-        self.run(problem, budget=600, n_trials=4, favourites=["knn-0001"])
-        self.run(problem, budget=600 / FINAL_SHARE, n_trials=6, favourites=[])
-        assert all("seed_of" not in trial.user_attrs for name in ("linear", "knn") for trial in trials(problem, name))
+    def test_before_and_without_a_favourite_nothing_is_repeated(
+        self, problem: Problem, families: tuple[str, ...]
+    ) -> None:
+        self.driver(problem, families, is_late=False, n_trials=4, favourites=["toy-0001"]).run()
+        self.driver(problem, families, is_late=True, n_trials=6, favourites=[]).run()
+        assert all("seed_of" not in trial.user_attrs for name in families for trial in trials(problem, name))
 
-    def test_no_point_has_more_than_a_few_seeds_and_blends_have_none(self, problem: Problem) -> None:
-        self.run(problem, budget=600, n_trials=2, favourites=[])
-        self.run(problem, budget=600 / FINAL_SHARE, n_trials=9, favourites=["lin-0001"])
-        told = trials(problem, "linear")
+    def test_no_point_has_more_than_a_few_seeds(self, problem: Problem, families: tuple[str, ...]) -> None:
+        self.driver(problem, families, is_late=True, n_trials=9, favourites=["toy-0001"]).run()
+        told = trials(problem, families[0])
         assert sum("seed_of" in trial.user_attrs for trial in told) == MAX_SEEDS - 1
-        assert (
-            len({str(trial.user_attrs["model_seed"]) for trial in told if trial.params == told[0].params}) == MAX_SEEDS
-        )
+        seeds = {str(trial.user_attrs["model_seed"]) for trial in told if trial.params == told[0].params}
+        assert len(seeds) == MAX_SEEDS
+
+    def test_what_no_seed_changes_is_not_repeated(self, problem: Problem) -> None:
+        self.driver(problem, ("linear",), is_late=False, n_trials=1, favourites=[]).run()
+        self.driver(problem, ("linear",), is_late=True, n_trials=3, favourites=["lin-0001"]).run()
+        assert all("seed_of" not in trial.user_attrs for trial in trials(problem, "linear"))
 
     def test_a_repeated_trial_is_taken_up_after_a_crash(
-        self, problem: Problem, monkeypatch: pytest.MonkeyPatch, fits: Fits
+        self, problem: Problem, families: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, fits: Fits
     ) -> None:
-        self.run(problem, budget=600, n_trials=2, favourites=[])
-        options = SearchOptions(("linear", "knn"), 3, budget_seconds=600 / FINAL_SHARE, model_seed=3)
-        clock = Clock(time.time() + 600)
-        executor = InlineExecutor(problem.folder.root)
-        die_in(monkeypatch, "complete", Driver(problem, options, executor, clock, favourites=lambda: ["lin-0001"]))
-        make_driver(problem, "linear", "knn", n_trials=3, model_seed=3).run()
-        repeated = MemberStore(problem.folder).get("lin-0002")
+        die_in(
+            monkeypatch,
+            "complete",
+            self.driver(problem, families, is_late=True, n_trials=3, favourites=["toy-0001"]),
+        )
+        make_driver(problem, *families, n_trials=3, model_seed=3).run()
+        repeated = MemberStore(problem.folder).get("toy-0003")
         assert repeated.state == "complete" and repeated.seeds["model"] != 3
         assert len(fits(problem)) == len(set(fits(problem))) == 9
 

@@ -92,6 +92,12 @@ def test_an_untimed_family_may_use_half_of_what_is_left(at: Callable[[float], No
     assert timed(Clock()).trial_deadline("a") is None
 
 
+def test_a_point_far_dearer_than_usual_is_cut_at_a_tenth_of_what_is_left(at: Callable[[float], None]) -> None:
+    at(20.0)
+    assert timed(Clock(1020.0), fold=1.0).trial_deadline("a") == 120.0
+    assert timed(Clock(1020.0), fold=25.0).trial_deadline("a") == 20.0 + 2 * (4 * 25.0 + 1.0)
+
+
 def test_fold_deadlines_share_a_trials_time(at: Callable[[float], None]) -> None:
     found = timed(Clock(100.0), n_slots=2)
     at(10.0)
