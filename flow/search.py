@@ -31,6 +31,7 @@ from foldsmith.search.pace import Clock
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.spaces.features import load_features
+from foldsmith.spaces.overrides import check_tables
 from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
@@ -191,11 +192,9 @@ def _racer(pruner: Pruner | None, n_rows: int) -> str:
 
 def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     """Flags before config before defaults; everything checked."""
-    config = problem.config.search
+    config, rig = problem.config.search, problem.config.rig
     families = tuple(dict.fromkeys(request.families or config.families or available_families()[0]))
-    for name in families:
-        get_family(name, problem.folder.code)
-    load_features(problem.config.features.use, problem.folder.code)
+    _check_families(problem, families)
     if request.n_trials is not None and request.n_trials < 1:
         raise InputError(f"--trials {request.n_trials} is not positive; ask for at least 1")
     started = request.started or time.time()
@@ -206,36 +205,46 @@ def _resolve(problem: Problem, request: SearchRequest) -> SearchRequest:
     sampler_seed = config.sampler_seed if request.sampler_seed is None else request.sampler_seed
     if min(model_seed, sampler_seed) < 0:
         raise InputError(f"seed {min(model_seed, sampler_seed)} is negative; give 0 or more")
-    executor = request.executor or config.executor
-    pruner = request.pruner or config.pruner
-    policy = request.policy or config.policy
-    for what, name, known in (
-        ("executor", executor, ExecutorName),
-        ("pruner", pruner, Pruner),
-        ("policy", policy, Policy),
-    ):
-        if name not in get_args(known):
-            raise UnknownNameError(what, name, get_args(known))
-    rig = problem.config.rig
-    address = request.address or rig.address
-    if address is not None and executor not in ("auto", "ray", "tune"):
-        raise InputError(f"--address {address} needs Ray, but the executor is {executor!r}; leave --executor out")
-    fold_seconds = request.fold_seconds or (parse_duration(rig.fold_timeout) if rig.fold_timeout else None)
-    return replace(
+    resolved = replace(
         request,
         families=families,
         workers=request.workers or rig.workers,
-        executor=executor,
+        executor=request.executor or config.executor,
         model_seed=model_seed,
         sampler_seed=sampler_seed,
         started=started,
         budget_seconds=budget_seconds,
-        address=address,
+        address=request.address or rig.address,
         storage=request.storage or config.storage,
-        policy=policy,
-        pruner=pruner,
-        fold_seconds=fold_seconds,
+        policy=request.policy or config.policy,
+        pruner=request.pruner or config.pruner,
+        fold_seconds=request.fold_seconds or (parse_duration(rig.fold_timeout) if rig.fold_timeout else None),
     )
+    _check_words(resolved)
+    return resolved
+
+
+def _check_families(problem: Problem, families: tuple[str, ...]) -> None:
+    """What is wrong with the families, their spaces or the user's features, before anything starts."""
+    for name in families:
+        get_family(name, problem.folder.code)
+    load_features(problem.config.features.use, problem.folder.code)
+    check_tables(problem.config.spaces, families)
+
+
+def _check_words(request: SearchRequest) -> None:
+    """Python callers may give any word."""
+    for what, name, known in (
+        ("executor", request.executor, ExecutorName),
+        ("pruner", request.pruner, Pruner),
+        ("policy", request.policy, Policy),
+    ):
+        if name not in get_args(known):
+            raise UnknownNameError(what, str(name), get_args(known))
+    if request.address is not None and request.executor not in ("auto", "ray", "tune"):
+        raise InputError(
+            f"--address {request.address} needs Ray, but the executor is {request.executor!r}; leave --executor out"
+        )
 
 
 def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> Executor:

@@ -46,6 +46,8 @@ def asked(*families: str, n_trials: int | None = 1, **others: Any) -> SearchRequ
         ({"n_trials": 0}, "--trials 0 is not positive; ask for at least 1"),
         ({"n_trials": None}, "needs an end; give --trials or --time-budget"),
         ({"executor": "locale"}, "unknown executor 'locale'; did you mean 'local'"),
+        ({"policy": "round-robbin"}, "unknown policy 'round-robbin'; did you mean 'round-robin'"),
+        ({"pruner": "halfing"}, "unknown pruner 'halfing'; did you mean 'halving'"),
         ({"model_seed": -1}, "seed -1 is negative; give 0 or more"),
         ({"sampler_seed": -2}, "seed -2 is negative; give 0 or more"),
         ({"families": ("mine:Own",)}, "there is no file .*mine.py"),
