@@ -36,8 +36,8 @@ from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
 
-# Starting Ray takes 5-25 s; below this budget spawned processes get more done.
-SHORT_BUDGET_SECONDS = 150.0
+# Starting Ray takes 5-25 s and more memory; below this budget that is a good part of what spawned processes get done.
+SHORT_BUDGET_SECONDS = 600.0
 # From here on folds are too dear to give all of them to every point; below, the ensemble wants complete members more.
 RACING_ROWS = 100_000
 # For the last uploads to a mirror; what is not done by then, 'foldsmith mirror push' does.

@@ -26,7 +26,7 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.metrics import get_metric
 from foldsmith.problem.reading import read_header
-from foldsmith.problem.tables import build_schema, type_frame
+from foldsmith.problem.tables import Table, build_schema, type_frame
 from foldsmith.problem.target import Target, type_target
 from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
 from foldsmith.spaces.registry import get_family
@@ -92,9 +92,9 @@ def init(root: Path, request: SetupRequest) -> Setup:
     frames = read_frames(request.train, request.test, target=request.target, id_column=id_column)
     config, columns, reasons, target = _infer(root, request, frames, id_column)
     reasons["data.id"] = id_reason
-    _check(folder, config, frames, columns, target)
+    typed_test = _check(folder, config, frames, columns, target)
     root.mkdir(parents=True, exist_ok=True)
-    data = open_dataset(folder, config, frames)
+    data = open_dataset(folder, config, frames, typed_test)
     save_config(folder.config, config, reasons)
     return Setup(folder, config, data, columns, reasons)
 
@@ -216,8 +216,8 @@ def _stored_path(path: Path, root: Path) -> str:
     return str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
 
 
-def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> None:
-    """Metric, folds and sample must fit the data: the whole pipeline is walked once in memory."""
+def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> Table:
+    """Metric, folds and sample must fit the data: the whole pipeline is walked once in memory; the typed test table."""
     train, test = folder.resolve(config.data.train), folder.resolve(config.data.test)
     schema = build_schema(frames.train, columns, test=frames.test)
     if not any(column.kind not in ("id", "constant") for column in columns):
@@ -240,3 +240,4 @@ def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column
 
         decision = default_decision(metric, target.task, len(target.classes)) if metric.needs == "label" else None
         form.fill(constant_prediction(target, y, table.n_rows, n_outputs), decision)
+    return table

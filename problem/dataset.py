@@ -17,7 +17,16 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json, write_array, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.reading import read_frame, read_header
-from foldsmith.problem.tables import Table, Target, build_schema, check_ids, save_table, type_frame, type_target
+from foldsmith.problem.tables import (
+    Schema,
+    Table,
+    Target,
+    build_schema,
+    check_ids,
+    save_table,
+    type_frame,
+    type_target,
+)
 
 
 @dataclass(frozen=True)
@@ -107,11 +116,15 @@ def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> 
     return f"{what} {name!r} is not a column of {path.name};{hint} columns: {', '.join(header)}"
 
 
-def open_dataset(folder: Folder, config: Config, frames: Frames | None = None) -> Dataset:
+def open_dataset(
+    folder: Folder, config: Config, frames: Frames | None = None, typed_test: Table | None = None
+) -> Dataset:
     """Open the tables that the config names; parse and store them on the first call.
 
     Args:
         frames: the files' content, if it was read already.
+        typed_test: the test table of these frames with the schema of the train table, if it was made already: columns
+            are not inferred twice.
 
     Raises:
         InputError: whatever is wrong with the files.
@@ -127,7 +140,7 @@ def open_dataset(folder: Folder, config: Config, frames: Frames | None = None) -
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
     if not (train_folder.exists() and test_folder.exists()):
-        _store(folder, config, frames or _read(config, paths), train_fingerprint, test_fingerprint)
+        _store(folder, config, frames or _read(config, paths), train_fingerprint, test_fingerprint, typed_test)
     target = Target.from_json(read_json(folder.tables / f"{train_fingerprint}.target.json"))
     y = np.asarray(read_array(folder.tables / f"{train_fingerprint}.y.npy"))
     return Dataset(
@@ -146,7 +159,9 @@ def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
     return read_frames(*paths, target=config.data.target[0], id_column=config.data.id)
 
 
-def _store(folder: Folder, config: Config, frames: Frames, train_name: str, test_name: str) -> None:
+def _store(
+    folder: Folder, config: Config, frames: Frames, train_name: str, test_name: str, typed_test: Table | None
+) -> None:
     """Type both tables; a table's folder appears last, so that it vouches for the labels beside it."""
     data = config.data
     folder.tables.mkdir(parents=True, exist_ok=True)
@@ -157,11 +172,16 @@ def _store(folder: Folder, config: Config, frames: Frames, train_name: str, test
         target, y, _ = type_target(
             frames.train[data.target[0]], name=data.target[0], task=config.problem.task, positive=data.positive
         )
-        columns = infer_columns(
-            frames.train, frames.test, target=data.target[0], id_column=data.id, overrides=config.columns
-        )
-        schema = build_schema(frames.train, columns, test=frames.test)
+        schema = _schema(frames, config) if typed_test is None else typed_test.schema
         write_array(folder.tables / f"{train_name}.y.npy", y)
         write_json(folder.tables / f"{train_name}.target.json", target.to_json())
         save_table(type_frame(frames.train, schema), train_folder)
-    save_table(type_frame(frames.test, schema), folder.tables / test_name)
+    if typed_test is None or typed_test.schema != schema:
+        typed_test = type_frame(frames.test, schema)
+    save_table(typed_test, folder.tables / test_name)
+
+
+def _schema(frames: Frames, config: Config) -> Schema:
+    target, id_column = config.data.target[0], config.data.id
+    columns = infer_columns(frames.train, frames.test, target=target, id_column=id_column, overrides=config.columns)
+    return build_schema(frames.train, columns, test=frames.test)
