@@ -117,7 +117,7 @@ def test_own_features_take_part(tmp_path: Path) -> None:
     frame = pd.DataFrame({"SibSp": rng.integers(0, 4, 200), "Parch": rng.integers(0, 3, 200)})
     frame["Fare"] = rng.gamma(2, 15, 200).round(2)
     frame["Name"] = [f"Surname{n}, {rng.choice(['Mr', 'Mrs', 'Miss'])}. Given{n}" for n in range(200)]
-    frame["Cabin"] = rng.choice(["A1", "B2", "C33", None], 200)
+    frame["Cabin"] = pd.Series(rng.choice(["A1", "B2", "C33", ""], 200)).replace("", None)
     frame["Survived"] = ((frame["Name"].str.contains("Mr\\.")) ^ (rng.random(200) < 0.2)).astype(int)
     frame.reset_index(names="id")[:150].to_csv(tmp_path / "train.csv", index=False)
     frame.reset_index(names="id")[150:].drop(columns="Survived").to_csv(tmp_path / "test.csv", index=False)
