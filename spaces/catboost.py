@@ -188,7 +188,9 @@ class _Record:
 
     def after_iteration(self, info: Any) -> bool:
         """Whether to go on."""
-        return not self._watch.add(info.metrics["validation"][self._monitor][-1])
+        values = info.metrics["validation"]
+        loss = values["Logloss"][-1] if self._monitor == "AUC" else None
+        return not self._watch.add(values[self._monitor][-1], loss)
 
 
 def _fit(task: FoldTask, train: Any, valid: Any, rounds: int, **options: Any) -> Any:

@@ -26,7 +26,8 @@ OBJECTIVES = {
     ("regression", "squared"): "regression",
     ("regression", "absolute"): "regression_l1",
 }
-MONITORS = {"auc": "auc", "rmse": "rmse", "mae": "l1"}
+# The curve first; beside an AUC the loss that says whether boosting still gets on.
+MONITORS = {"auc": ["auc", "binary_logloss"], "rmse": ["rmse"], "mae": ["l1"]}
 
 # Binning does not depend on the searched parameters, so one binned data set serves every trial of a fold.
 BINNING = {"max_bin": 255, "feature_pre_filter": False, "min_data_in_bin": 3, "verbosity": -1}
@@ -180,7 +181,7 @@ class LightGBM(Family):
             **task.params,
             **BINNING,
             "objective": OBJECTIVES[goal.kind, goal.loss],
-            "metric": MONITORS.get(goal.monitor, "multi_logloss" if goal.kind == "multiclass" else "binary_logloss"),
+            "metric": MONITORS.get(goal.monitor, ["multi_logloss" if goal.kind == "multiclass" else "binary_logloss"]),
             "bagging_freq": 1,
             "seed": task.seed % 2**31,
             "deterministic": True,
@@ -192,7 +193,7 @@ class LightGBM(Family):
             params["num_class"] = goal.n_classes
 
         def record(env: Any) -> None:
-            if watch.add(env.evaluation_result_list[0][2]):
+            if watch.add(*(result[2] for result in env.evaluation_result_list)):
                 raise lightgbm.callback.EarlyStopException(watch.best_round - 1, env.evaluation_result_list)
 
         # Without keep_training_booster, lightgbm.train would drop the trees after the fold's own best round.

@@ -187,8 +187,7 @@ class XGBoost(Family):
 
         class Record(xgboost.callback.TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-                (values,) = evals_log["valid"].values()
-                return watch.add(float(values[-1]))
+                return watch.add(*(float(values[-1]) for values in evals_log["valid"].values()))
 
         booster = xgboost.train(
             _library_params(task),
@@ -233,7 +232,7 @@ def _library_params(task: FoldTask) -> dict[str, Any]:
     params = {
         **task.params,
         "objective": OBJECTIVES[goal.kind, goal.loss],
-        "eval_metric": monitor,
+        "eval_metric": [monitor, "logloss"] if monitor == "auc" else monitor,
         "tree_method": "hist",
         "max_bin": MAX_BIN,
         "device": task.device,

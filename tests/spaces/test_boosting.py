@@ -1,3 +1,4 @@
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -86,3 +87,29 @@ def test_predictions_become_float32_columns(raw: np.ndarray, n_outputs: int) -> 
     columns = as_columns(raw, n_outputs)
     assert columns.dtype == np.float32
     assert columns.shape == (raw.size // n_outputs, n_outputs)
+
+
+def test_a_lucky_start_of_an_auc_ends_nothing_while_the_loss_still_falls() -> None:
+    """Few trees rank well by chance: the best of the first rounds is not beaten for a hundred rounds."""
+    aucs = [0.86] + [0.80 + 0.0007 * n for n in range(100)]  # passes 0.86 again at round 87
+    alone, watched = _watch(True), _watch(True)
+    assert next(n for n, auc in enumerate(aucs, 1) if alone.add(auc)) < 30
+    assert not any(watched.add(auc, loss=0.69 - 0.002 * n) for n, auc in enumerate(aucs))
+    assert watched.best_round == len(aucs)
+    flat = [watched.add(0.8, loss=0.6) for _ in range(60)]
+    assert any(flat) and watched.stopped_by == "patience"
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "catboost"])
+def test_auc_curves_are_aucs_though_the_loss_is_watched(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    family = get_family(name)
+    module = importlib.import_module(type(family).__module__)
+    monkeypatch.setattr(module, "MAX_ROUNDS", 30)
+    problem = make_problem("binary")
+    problem = replace(problem, goal=replace(problem.goal, monitor="auc"))
+    fitted = family.fit_fold(problem.task(family.defaults(problem.facts)[0]))
+    assert fitted.curve is not None
+    predicted = fitted.predict(problem.table.take(problem.valid_rows))
+    assert fitted.curve[-1] == pytest.approx(roc_auc_score(problem.y[problem.valid_rows], predicted[:, 0]), abs=1e-4)
