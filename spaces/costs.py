@@ -6,7 +6,7 @@ from foldsmith.spaces import estimates
 from foldsmith.spaces.family import Facts
 from foldsmith.spaces.nets import first_fold_seconds
 
-# Seconds of one fold with the family's first point, one thread: start + per_cell * rows * columns / 1e6 * root of outputs.
+# Seconds of one fold with the first point, one thread: start + per_cell * rows * columns / 1e6 * root of the outputs.
 # Measured on tables of 300 to 40,000 rows and 8 to 45 columns with the points of a short search; in-context models are
 # guesses from what their authors report.
 COSTS: dict[str, tuple[float, float]] = {
