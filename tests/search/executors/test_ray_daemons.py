@@ -34,7 +34,7 @@ def test_ray_is_started_again_when_its_daemons_die(
         (found,) = (child for child in psutil.Process().children(recursive=True) if child.name() == daemon)
         found.kill()
 
-    executor = RayExecutor(problem.folder.root, Layout(2))
+    executor = RayExecutor(problem.folder.root, Layout(1))  # no other fold ends between the two deaths
     driver = Driver(problem, SearchOptions((family,), 2), executor, Clock(), observe=kill_next)
     assert driver.run().ended == "done"
     assert victims == []
