@@ -1,4 +1,4 @@
-"""``blend`` and ``submit``: from members to a file."""
+"""``blend``, ``compare``, ``posthoc`` and ``submit``: from members to a file."""
 
 from pathlib import Path
 
@@ -8,24 +8,84 @@ from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json, split_names
 
 
-@click.command(epilog="Example: foldsmith blend --from top:20 --name b_top20")
+@click.command(epilog="Example: foldsmith blend convex --from top:20 --name b_top20")
 @click.argument("method", default="auto")
 @click.option("--from", "source", help="Members: ids separated by commas, or top:N; all by default.")
 @click.option("--name", help="Id of the blend; b01, b02, … by default.")
+@click.option("--space", default="", help="Where to average: identity, log1p, logit, rank or power.")
+@click.option("--bags", type=click.IntRange(0), default=0, help="For greedy: the mean of so many bagged selections.")
+@click.option("--insist", is_flag=True, help="Use METHOD also where it advises against itself.")
+@click.option("--explain", is_flag=True, help="Show what each member carries, and what others would add.")
 @as_json
 @click.pass_obj
-def blend(folder: Path, method: str, source: str | None, name: str | None, as_json: bool) -> int:
-    """Combine members by METHOD (auto, greedy); shows the in-sample and the nested score."""
-    from foldsmith.cli.tables import print_blend
+def blend(
+    folder: Path,
+    method: str,
+    source: str | None,
+    name: str | None,
+    space: str,
+    bags: int,
+    insist: bool,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """Combine members by METHOD; shows the in-sample and the nested score.
+
+    METHOD is auto (several methods, the near-best averaged), best_single, top_mean, greedy, fold_greedy, convex,
+    signed_hill, linear_stack, boosted_stack or calibrated. A blend named in --from is blended as a member, by its
+    nested predictions.
+    """
+    from foldsmith.cli.tables import print_blend, print_explanation
     from foldsmith.flow.competition import open_competition
 
     competition = open_competition(folder)
-    made = competition.blend(method, members=_members(competition, source), name=name)
+    members = _members(competition, source)
+    found = competition.try_blend(method, members=members, space=space, bags=bags, insist=insist)
+    made = competition.keep(found, name)
+    explanation = competition.explain(found) if explain else None
     if as_json:
-        record = {"id": made.id, "metric": made.metric, "nested_score": made.nested_score}
-        print_json({**record, "in_sample_score": made.in_sample_score, "weights": made.weights})
+        record = made.to_json()
+        print_json(record if explanation is None else {**record, "explanation": explanation.to_json()})
+        return 0
+    print_blend(competition, made)
+    if explanation is not None:
+        print_explanation(explanation, made.metric)
+    return 0
+
+
+@click.command(epilog="Example: foldsmith compare b01 lgb-0007")
+@click.argument("first")
+@click.argument("second")
+@as_json
+@click.pass_obj
+def compare(folder: Path, first: str, second: str, as_json: bool) -> int:
+    """Compare members or blends FIRST and SECOND by a paired bootstrap over folds and rows."""
+    from foldsmith.cli.tables import print_comparison
+    from foldsmith.flow.competition import open_competition
+
+    competition = open_competition(folder)
+    found = competition.compare(first, second)
+    if as_json:
+        print_json({"first": first, "second": second, "metric": competition.problem.metric.name, **found.to_json()})
     else:
-        print_blend(competition, made)
+        print_comparison(competition, first, second, found)
+    return 0
+
+
+@click.command(epilog="Example: foldsmith posthoc b01")
+@click.argument("member")
+@as_json
+@click.pass_obj
+def posthoc(folder: Path, member: str, as_json: bool) -> int:
+    """Show how labels are decided from MEMBER's predictions, and the score without, nested and in-sample."""
+    from foldsmith.cli.tables import print_posthoc
+    from foldsmith.flow.competition import open_competition
+
+    found = open_competition(folder).posthoc(member)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_posthoc(found)
     return 0
 
 

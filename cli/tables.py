@@ -15,7 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from foldsmith.ensembling.comparison import Comparison
+    from foldsmith.ensembling.diagnosis import Explanation
     from foldsmith.flow.competition import Blend, Competition, RunResult
+    from foldsmith.flow.posthoc import Posthoc
     from foldsmith.flow.setup import Setup
     from foldsmith.flow.status import Status
     from foldsmith.problem.contract import Problem
@@ -27,6 +30,8 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 MAX_NAMES = 3
 MAX_WEIGHTS = 4
 MAX_ERROR = 300
+MAX_OUTSIDE = 10
+MAX_CORRELATED = 12
 LOG_LINES = 2
 
 # Columns of ``top`` that a narrow terminal goes without, the first to go first.
@@ -318,7 +323,74 @@ def print_blend(competition: "Competition", blend: "Blend") -> None:
     singles = candidates(competition.problem, competition.members)
     out = console()
     _print_scores(out, blend, singles[0] if singles else None, blend.metric)
+    _fact(out, blend.method, escape(blend.reason))
+    if len(blend.by_method) > 1:
+        _fact(out, "nested", " · ".join(f"{name} {number(value)}" for name, value in blend.by_method.items()))
     _print_next(out, competition.root, [(f"submit make {blend.id}", "write its submission")])
+
+
+def print_explanation(found: "Explanation", metric: str) -> None:
+    """What each member carries, what others would add, and whose errors are alike."""
+    out = console()
+    table = _plain_table("  member", f">{metric} without it", ">change")
+    for name, value in sorted(found.without.items(), key=lambda item: -abs(item[1] - found.score)):
+        table.add_row(f"  {name}", number(value), signed_number(value - found.score))
+    if table.row_count:
+        out.print(table)
+    table = _plain_table("  outside", f">{metric} with it", ">change", ">share")
+    ordered = sorted(found.added.items(), key=lambda item: -abs(item[1][0] - found.score))
+    for name, (value, share) in ordered[:MAX_OUTSIDE]:
+        table.add_row(f"  {name}", number(value), signed_number(value - found.score), f"{share:.2f}")
+    if table.row_count:
+        out.print(table)
+    _print_correlation(out, found)
+    for cluster in found.clusters:
+        if len(cluster) > 1:
+            _fact(out, "alike", " · ".join(cluster))
+
+
+def _print_correlation(out: Console, found: "Explanation") -> None:
+    shown = found.names[:MAX_CORRELATED]
+    table = _plain_table("  errors", *(f">{name}" for name in shown))
+    for row, name in enumerate(shown):
+        table.add_row(f"  {name}", *(f"{found.correlation[row, column]:.2f}" for column in range(len(shown))))
+    out.print(table)
+
+
+def signed_number(value: float) -> str:
+    """A difference with its sign.
+
+    >>> signed_number(0.0012), signed_number(-3.5)
+    ('+0.001200', '-3.5000')
+    """
+    return ("+" if value >= 0 else "-") + number(abs(value))
+
+
+def print_comparison(competition: "Competition", first: str, second: str, found: "Comparison") -> None:
+    """Both scores, the gain with its error, how probable it is, and the folds."""
+    out = console()
+    members, metric = competition.members, competition.problem.metric
+    table = _plain_table(f"  {metric.name}", "", ">score ± sem")
+    for name in (first, second):
+        scores = members.get(name).scores
+        assert scores is not None
+        table.add_row(f"  {name}", "", score(scores.value, scores.sem))
+    out.print(table)
+    _fact(out, "gain", f"{signed_number(found.gain)} ± {number(found.sem)} of {first} over {second}")
+    n_folds = competition.problem.plan.n_folds
+    _fact(out, "better", f"with P = {found.probability:.2f}, in {found.folds_won} of {n_folds} folds")
+
+
+def print_posthoc(found: "Posthoc") -> None:
+    """The rule and its three scores."""
+    out = console()
+    table = _plain_table(f"  {found.metric}", ">score", "")
+    table.add_row("  default", number(found.default), "the plain rule")
+    table.add_row("  nested", number(found.nested), "fitted on the other folds: what to expect")
+    table.add_row("  in-sample", number(found.in_sample), "fitted on the rows that it is scored on")
+    out.print(table)
+    rule = {key: value for key, value in found.rule.items() if key != "kind"}
+    _fact(out, found.rule["kind"], " ".join(str(value) for value in rule.values()))
 
 
 def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", metric: str) -> None:
@@ -333,6 +405,14 @@ def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", me
         out.print(table)
     if blend is not None:
         _fact(out, "members", _weights(blend.weights))
+        if blend.against_best and blend.against_best["member"] not in ("", blend.id):
+            against = blend.against_best
+            _fact(
+                out,
+                "against best",
+                f"better than {against['member']} with P = {against['probability']:.2f}: "
+                f"{signed_number(against['gain'])} ± {number(against['sem'])}",
+            )
 
 
 def _weights(weights: dict[str, float]) -> str:

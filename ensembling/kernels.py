@@ -1,22 +1,29 @@
-"""Scoring all candidates of a greedy step at once, by the metric's structure.
+"""Scoring all candidates of a step at once, by the metric's structure.
 
-A kernel holds the predictions of all members on the rows in use and the sum of those chosen so far. ``losses()``
-gives the loss that the blend would have after adding each member; smaller is better.
+A kernel holds a pool of members and the present blend. ``losses(share)`` gives the loss that the blend would have after
+each member took that share of it; smaller is better. Losses are exact to the plain metric, but for the ranks of many
+rows, where the best few are.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.task import BlendTask, to_space
+from foldsmith.ensembling.blend_space import from_space
+from foldsmith.ensembling.loops import loops
+from foldsmith.ensembling.plain import side_key
+from foldsmith.ensembling.pool import Pool
+from foldsmith.problem.decisions import ClassMultipliers, CutPoints, Decision, Threshold
 from foldsmith.problem.scoring import Judge
 
 Array = NDArray[np.float64]
+Columns = NDArray[np.float32]
 
 # Losses closer than this share of their magnitude are a tie: float noise must not choose between members.
 TIE = 1e-10
+RULE_ROWS = 5000  # that the rule of a step is fitted on, where fitting it is far dearer than a score
 
 
 def magnitude(losses: Array) -> float:
@@ -24,194 +31,281 @@ def magnitude(losses: Array) -> float:
     return float(np.abs(losses[np.isfinite(losses)]).max(initial=0.0))
 
 
-StepLoss = Callable[[Array], Callable[[Array], float]]
-
-RULE_ROWS = 5000
-
-
 class Kernel(Protocol):
-    """State of one greedy selection."""
+    """State of one selection."""
 
-    def losses(self) -> Array:
-        """``(n_members,)`` loss of the blend after adding each member once; NaN is never the best."""
+    def losses(self, share: float) -> Array:
+        """``(n_members,)`` loss of the blend after each member took ``share`` of it; NaN is never the best."""
         ...
 
-    def add(self, member: int) -> None:
-        """Add a member to the blend."""
+    def add(self, member: int, share: float) -> None:
+        """Give a member ``share`` of the blend; the first one takes all."""
         ...
+
+
+class Blend:
+    """A blend that grows member by member, and starts as nothing.
+
+    Args:
+        columns: ``(n_members, …)`` what is blended.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.value = np.zeros(columns.shape[1:])
+
+    def with_member(self, member: int, share: float) -> Array:
+        """The blend after a member took a share of it."""
+        return (1 - share) * self.value + share * self.columns[member].astype(np.float64)
+
+    def add(self, member: int, share: float) -> None:
+        """Give a member a share."""
+        self.value = self.with_member(member, share)
 
 
 class SquaredKernel:
-    """Mean squared error from the Gram matrix of residuals: a step costs ``O(n_members)``.
+    """Mean squared error from Gram columns of residuals: a step costs ``O(n_members)``, a new member one pass.
 
     The loss of weights ``w`` (sum 1) is ``w' G w`` with ``G = E E' / n`` and ``E`` the residuals of each member.
     """
 
-    def __init__(self, gram: Array) -> None:
-        self._gram = gram
-        self._counts = np.zeros(len(gram))
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._diagonal = pool.gram_diagonal()
+        self._cross = np.zeros(len(pool.names))  # G w
+        self._inside = 0.0  # w' G w
 
-    def losses(self) -> Array:
+    def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        size = self._counts.sum()
-        cross = self._gram @ self._counts
-        inside = float(self._counts @ cross)
-        return np.asarray((inside + 2 * cross + np.diag(self._gram)) / (size + 1) ** 2)
+        rest = 1 - share
+        return np.asarray(rest**2 * self._inside + 2 * rest * share * self._cross + share**2 * self._diagonal)
 
-    def add(self, member: int) -> None:
+    def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
-        self._counts[member] += 1
+        self._inside = float(self.losses(share)[member])
+        self._cross = (1 - share) * self._cross + share * self._pool.gram_column(member)
 
 
-def residual_gram(columns: Array, y: Array) -> Array:
-    """``(n_members, n_members)`` mean products of residuals; ``columns`` is ``(n_members, n_values)``."""
-    residuals = columns - y
-    return np.asarray(residuals @ residuals.T / residuals.shape[1])
+class LogLossKernel:
+    """Log loss of the chance given to each row's own class."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._weight = pool.weight
+        self._blend = Blend(pool.true_class)
+
+    def losses(self, share: float) -> Array:
+        """See :class:`Kernel`."""
+        return np.asarray(loops().log_loss(self._blend.columns, self._blend.value, share, self._weight))
+
+    def add(self, member: int, share: float) -> None:
+        """See :class:`Kernel`."""
+        self._blend.add(member, share)
 
 
-class SeparableKernel:
-    """A mean over rows of a function of the blended value: log loss of the true class, absolute error.
+class SignedLogLossKernel:
+    """Log loss of several classes for blends that may leave the simplex.
 
-    Args:
-        columns: ``(n_members, n_rows)`` what is averaged.
-        row_loss: of blended columns ``(n_members, n_rows)`` to losses of the same shape.
+    The column of the true class alone would show gains that are none: such a blend is clipped and divided by its sum
+    before it is scored, as it is before it is used.
     """
 
-    def __init__(self, columns: Array, row_loss: Callable[[Array], Array]) -> None:
-        self._columns = columns
-        self._row_loss = row_loss
-        self._sum = np.zeros(columns.shape[1])
-        self._size = 0
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._blend = Blend(pool.values)
 
-    def losses(self) -> Array:
+    def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        return np.asarray(self._row_loss((self._columns + self._sum) / (self._size + 1)).mean(axis=1))
+        blend, pool = self._blend, self._pool
+        return np.asarray(loops().signed_log_loss(blend.columns, blend.value, share, pool.weight, pool.codes))
 
-    def add(self, member: int) -> None:
+    def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
-        self._sum = self._sum + self._columns[member]
-        self._size += 1
+        self._blend.add(member, share)
+
+
+class AbsoluteKernel:
+    """Mean absolute error."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._blend = Blend(np.ascontiguousarray(pool.columns))
+
+    def losses(self, share: float) -> Array:
+        """See :class:`Kernel`."""
+        blend, pool = self._blend, self._pool
+        return np.asarray(loops().absolute(blend.columns, blend.value, share, pool.weight, pool.target))
+
+    def add(self, member: int, share: float) -> None:
+        """See :class:`Kernel`."""
+        self._blend.add(member, share)
 
 
 class AucKernel:
-    """One minus the AUC, averaged over the folds that hold both classes; from ranks, exact.
+    """One minus the AUC, averaged over the folds that hold both classes.
 
-    A step sorts every candidate: ``O(n_members n_rows log n_rows)``.
-
-    Args:
-        columns: ``(n_members, n_rows)`` chances.
-        is_positive, folds: ``(n_rows,)``.
+    All candidates are screened by counts in up to 2^14 bins (error about 1e-6), the best 16 are then ranked exactly.
+    With few rows all are ranked. A screened candidate's loss is never shown below the best exact one.
     """
 
-    MOST_ROWS = 10_000  # beyond, sorting takes longer than counting
+    MAX_BINS = 1 << 14
+    N_EXACT = 16
+    NEAREST = 2.0**-24  # to an end that is told apart
+    FEW_ROWS = 2000  # up to here sorting takes no longer than counting
 
-    def __init__(self, columns: Array, is_positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
-        self._columns = columns
-        self._folds = [
-            (rows, is_positive[rows]) for fold in np.unique(folds) if len(rows := np.flatnonzero(folds == fold))
-        ]
-        self._sum = np.zeros(columns.shape[1])
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._blend = Blend(np.ascontiguousarray(pool.columns))
+        self._positive = (pool.codes == 1).astype(np.int64)
+        self._bins = self._lay_bins(self._blend.columns)
 
-    def losses(self) -> Array:
+    def _lay_bins(self, columns: Columns) -> tuple[float, float, int, int, int]:
+        """Origin and scale into [0, 1], and which leading bits of the distance to the nearer end make a bin."""
+        lowest, highest = float(columns.min(initial=0.0)), float(columns.max(initial=0.0))
+        is_chance = lowest >= 0 and highest <= 1
+        origin, scale = (0.0, 1.0) if is_chance else (lowest, 1 / (highest - lowest))
+        inside = ((columns - np.float32(origin)) * np.float32(scale)) if not is_chance else columns
+        smallest = min(float(inside[inside > 0].min(initial=0.25)), 1 - float(inside[inside < 1].max(initial=0.75)))
+        low, middle = side_key(np.array([max(smallest, self.NEAREST), 0.5], np.float32)).tolist()
+        n_bins = min(self.MAX_BINS, max(4, 2 << len(self._pool.rows).bit_length()))
+        shift = 0
+        while ((middle - low) >> shift) + 1 > n_bins // 2:
+            shift += 1
+        return origin, scale, low, shift, n_bins
+
+    def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        from scipy.stats import rankdata
+        everyone = np.arange(len(self._blend.columns))
+        if len(self._pool.rows) <= self.FEW_ROWS or len(everyone) <= self.N_EXACT:
+            return self._exact(everyone, share)
+        screened = self._screen(share)
+        best = np.argpartition(np.nan_to_num(screened, nan=np.inf), self.N_EXACT)[: self.N_EXACT]
+        exact = self._exact(best, share)
+        losses = np.maximum(screened, np.nanmin(exact) if np.isfinite(exact).any() else np.nan)
+        losses[best] = exact
+        return losses
 
-        values = self._columns + self._sum
+    def _screen(self, share: float) -> Array:
+        blend, pool = self._blend, self._pool
+        return np.asarray(
+            loops().binned_auc(blend.columns, blend.value, share, pool.weight, self._positive, pool.bounds, *self._bins)
+        )
+
+    def _exact(self, members: NDArray[np.int64], share: float) -> Array:
+        return np.array([1 - self._auc(self._blend.with_member(int(member), share)) for member in members])
+
+    def _auc(self, values: Array) -> float:
         scores = []
-        for rows, positive in self._folds:
-            n_positive = int(positive.sum())
-            pairs = n_positive * (len(rows) - n_positive)
-            if pairs:
-                ranks = rankdata(values[:, rows], axis=1)[:, positive].sum(axis=1)
-                scores.append((ranks - n_positive * (n_positive + 1) / 2) / pairs)
-        return 1 - np.mean(scores, axis=0) if scores else np.full(len(values), np.nan)
+        for start, stop in zip(self._pool.bounds[:-1], self._pool.bounds[1:], strict=True):
+            if len(weight := self._pool.weight):
+                judge = self._pool.judge
+                scores.append(judge.metric.score(self._positive[start:stop], values[start:stop], weight[start:stop]))
+            else:
+                scores.append(fast_auc(values[start:stop], self._positive[start:stop]))
+        known = np.array(scores)[np.isfinite(scores)]
+        return float(known.mean()) if len(known) else np.nan
 
-    def add(self, member: int) -> None:
+    def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
-        self._sum = self._sum + self._columns[member]
+        self._blend.add(member, share)
 
 
-class BinnedAucKernel:
-    """What :class:`AucKernel` gives, to about 1e-5, from counts in 2^14 bins: a step costs ``O(n_members n_rows)``.
-
-    Pairs inside a bin count one half. Half of the bins are of equal width and half of equal weight under the members'
-    chances, for those of a rare class crowd near 0.
+def fast_auc(values: Array, positive: NDArray[np.int64]) -> float:
+    """ROC AUC by one sort of integers that hold value and label; values one unit in the last place apart are ties.
 
     Args:
-        columns: ``(n_members, n_rows)`` chances.
-        is_positive, folds: ``(n_rows,)``.
+        values: ``(n,)`` finite.
+        positive: ``(n,)`` 0 or 1.
+    """
+    bits = np.ascontiguousarray(values + 0.0).view(np.int64)  # + 0.0: one zero, not two
+    keys = np.sort(((bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)) & ~1) | positive)
+    labels = keys & 1
+    above = int(labels.sum())
+    below = len(labels) - above
+    if above == 0 or below == 0:
+        return float("nan")
+    keys >>= 1
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    if len(starts) == len(keys):
+        ranks = float(np.flatnonzero(labels).sum()) + above  # from 1
+        return (ranks - above * (above + 1) / 2) / (above * below)
+    hits = np.add.reduceat(labels, starts).astype(np.float64)
+    others = np.diff(np.append(starts, len(keys))) - hits
+    return float(hits @ (np.cumsum(others) - 0.5 * others)) / (above * below)
+
+
+class ConfusionKernel:
+    """A label metric of all candidates, exact for one rule of decision; a smooth loss breaks ties.
+
+    Label metrics move in steps, so many candidates tie. Class multipliers, thresholds and cut points are dear to fit,
+    so all candidates of a step share the rule of the one that the smooth loss likes best.
+
+    Args:
+        smooth: a kernel of a smooth loss over the same members.
+        rule: used at every step; None fits one per step.
     """
 
-    N_BINS = 1 << 14
-    N_CELLS = 1 << 20  # equal cells that the bins are made of
+    def __init__(self, pool: Pool, smooth: Kernel, rule: Decision | None = None) -> None:
+        self._pool = pool
+        self._smooth = smooth
+        self._rule = rule
+        values = pool.values if pool.n_outputs > 1 else np.ascontiguousarray(pool.columns)
+        self._blend = Blend(values)
 
-    def __init__(self, columns: Array, is_positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> None:
-        self._columns = columns
-        self._low, high = float(columns.min()), float(columns.max())
-        self._scale = (self.N_CELLS - 1) / (high - self._low if high > self._low else 1.0)
-        self._bin_of_cell = self._make_bins()
-        self._offset = (2 * folds + is_positive) * self.N_BINS
-        self._n_folds = int(folds.max()) + 1
-        self._sum = np.zeros(columns.shape[1])
-        self._size = 0
-
-    def _make_bins(self) -> NDArray[np.int64]:
-        counts = np.zeros(self.N_CELLS)
-        for column in self._columns:
-            counts += np.bincount(self._cells(column), minlength=self.N_CELLS)
-        weight = np.cumsum(counts) / counts.sum()
-        width = np.arange(1, self.N_CELLS + 1) / self.N_CELLS
-        return np.asarray(0.5 * (weight + width) * (self.N_BINS - 1), np.int64)
-
-    def _cells(self, values: Array) -> NDArray[np.int64]:
-        """Cell numbers of chances; a mean of columns lies in their range, too."""
-        return ((values - self._low) * self._scale).astype(np.int64)
-
-    def losses(self) -> Array:
+    def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        return np.array([self._loss((self._sum + column) / (self._size + 1)) for column in self._columns])
+        smooth = self._smooth.losses(share)
+        rule = self._rule or self._fit_rule(self._blend.with_member(int(np.nanargmin(smooth)), share))
+        of_confusion = self._pool.judge.metric.of_confusion
+        assert of_confusion is not None
+        losses = 1.0 - np.asarray(of_confusion(self._tables(rule, share)), np.float64)
+        return losses + 2 * TIE * max(magnitude(losses), TIE) * np.argsort(np.argsort(smooth, kind="stable"))
 
-    def _loss(self, values: Array) -> float:
-        bins = self._bin_of_cell[self._cells(values)]
-        counts = np.bincount(self._offset + bins, minlength=2 * self._n_folds * self.N_BINS)
-        negative, positive = np.moveaxis(counts.reshape(self._n_folds, 2, self.N_BINS).astype(float), 1, 0)
-        below = np.cumsum(negative, axis=1) - 0.5 * negative
-        pairs = negative.sum(axis=1) * positive.sum(axis=1)
-        known = pairs > 0
-        return float(1 - ((positive * below).sum(axis=1)[known] / pairs[known]).mean()) if known.any() else np.nan
+    def _fit_rule(self, blended: Array) -> Decision:
+        rows = slice(None, None, -(-len(blended) // RULE_ROWS))
+        local = local_judge(self._pool)
+        everything = np.arange(len(blended))
+        return local.decide(everything[rows], blended)
 
-    def add(self, member: int) -> None:
+    def _tables(self, rule: Decision, share: float) -> Array:
+        pool, blend = self._pool, self._blend
+        given = blend.columns, blend.value, share, pool.weight
+        match rule:
+            case Threshold(value):
+                positive = (pool.codes == 1).astype(np.float64)
+                return np.asarray(loops().confusion_of_threshold(*given, positive, value))
+            case CutPoints(cuts):
+                n_classes = max(len(cuts) + 1, pool.judge.n_classes)
+                return np.asarray(loops().confusion_of_cuts(*given, pool.codes, np.array(cuts), n_classes))
+            case ClassMultipliers(multipliers):
+                return np.asarray(loops().confusion_of_classes(*given, pool.codes, np.array(multipliers)))
+
+    def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
-        self._sum = self._sum + self._columns[member]
-        self._size += 1
+        self._smooth.add(member, share)
+        self._blend.add(member, share)
 
 
-class MetricKernel:
+class ScreenedKernel:
     """Any metric: a smooth loss screens the candidates, the metric itself decides among the best few.
 
-    Label metrics move in steps and are costly to evaluate; the smooth loss also breaks their ties.
-
     Args:
-        screen: a kernel of a smooth loss over the same members.
-        step_loss: of the blend that the screen likes best, ``(n_rows, n_outputs)``, gives the loss of a blend that the
+        smooth: a kernel of a smooth loss over the same members.
+        step_loss: of the blend that the smooth loss likes best, ``(n, n_outputs)``, gives the loss of a blend that the
             candidates of this step are compared by.
-        columns: ``(n_members, n_rows, n_outputs)``.
     """
 
     N_EXACT = 5
 
-    def __init__(self, screen: Kernel, step_loss: StepLoss, columns: Array) -> None:
-        self._screen = screen
+    def __init__(self, pool: Pool, smooth: Kernel, step_loss: "StepLoss") -> None:
+        self._smooth = smooth
         self._step_loss = step_loss
-        self._columns = columns
-        self._sum = np.zeros(columns.shape[1:])
-        self._size = 0
+        self._blend = Blend(pool.values)
 
-    def losses(self) -> Array:
+    def losses(self, share: float) -> Array:
         """Losses of the screened few, infinite for the others; ties are set apart by the screen's order."""
-        smooth = self._screen.losses()
+        smooth = self._smooth.losses(share)
         few = np.argsort(smooth, kind="stable")[: self.N_EXACT]
-        blends = ((self._columns[member] + self._sum) / (self._size + 1) for member in few)
+        blends = (self._blend.with_member(int(member), share) for member in few)
         favourite = next(blends)
         loss = self._step_loss(favourite)
         exact = np.array([loss(favourite), *map(loss, blends)])
@@ -219,79 +313,116 @@ class MetricKernel:
         losses[few] = exact + 2 * TIE * magnitude(exact) * np.arange(len(few))
         return losses
 
-    def add(self, member: int) -> None:
+    def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
-        self._screen.add(member)
-        self._sum = self._sum + self._columns[member]
-        self._size += 1
+        self._smooth.add(member, share)
+        self._blend.add(member, share)
 
 
-def make_kernel(task: BlendTask, stack: Array, rows: NDArray[np.int64]) -> Kernel:
-    """The kernel for the task's metric.
+class CallableKernel:
+    """Any metric of any blend, one candidate after another.
 
     Args:
-        stack: ``(n_members, len(rows), n_outputs)`` predictions in the blend space.
-        rows: the rows in use, as row numbers of the train table.
+        loss: of a blend ``(n, n_outputs)`` in the pool's space.
     """
-    judge = task.judge
-    y = judge.y[rows]
-    name = judge.metric.name
-    if name in ("rmse", "rmsle", "r2"):
-        return SquaredKernel(residual_gram(stack[:, :, 0], to_space(y, judge.metric.blend_space)))
-    if name == "brier" and stack.shape[2] == 1:
-        return SquaredKernel(residual_gram(stack[:, :, 0], y.astype(np.float64)))
+
+    def __init__(self, pool: Pool, loss: Callable[[Array], float]) -> None:
+        self._loss = loss
+        self._blend = Blend(pool.values)
+
+    def losses(self, share: float) -> Array:
+        """See :class:`Kernel`."""
+        members = range(len(self._blend.columns))
+        return np.array([self._loss(self._blend.with_member(member, share)) for member in members])
+
+    def add(self, member: int, share: float) -> None:
+        """See :class:`Kernel`."""
+        self._blend.add(member, share)
+
+
+StepLoss = Callable[[Array], Callable[[Array], float]]
+
+SQUARED = ("rmse", "rmsle", "r2", "brier")
+
+
+def is_squared(pool: Pool) -> bool:
+    """Whether the metric orders blends as their mean squared error in the pool's space does."""
+    judge = pool.judge
+    return judge.metric.name in SQUARED and pool.n_outputs == 1 and pool.task.space == judge.metric.blend_space
+
+
+def make_kernel(pool: Pool, *, signed: bool = False) -> Kernel:
+    """The kernel for the pool's metric.
+
+    Args:
+        signed: whether shares may be negative.
+    """
+    judge, name = pool.judge, pool.judge.metric.name
+    if name == "auc":  # the order is the same in every space
+        return AucKernel(pool)
+    if pool.task.space != judge.metric.blend_space:
+        return CallableKernel(pool, plain_loss(pool))
+    if is_squared(pool):
+        return SquaredKernel(pool)
     if name == "mae":
-        return SeparableKernel(stack[:, :, 0], lambda blended: np.abs(blended - y))
+        return AbsoluteKernel(pool)
     if name == "log_loss":
-        return SeparableKernel(_true_class(stack, y), _minus_log)
-    if name == "auc":
-        kind = AucKernel if len(rows) <= AucKernel.MOST_ROWS else BinnedAucKernel
-        return kind(stack[:, :, 0], y == 1, task.fold_of_row[rows])
-    return MetricKernel(_smooth(judge, stack, y), _step_loss(judge, rows), stack)
+        return SignedLogLossKernel(pool) if signed and pool.n_outputs > 1 else LogLossKernel(pool)
+    return ScreenedKernel(pool, smooth_kernel(pool, signed=signed), step_loss(pool))
 
 
-def _smooth(judge: Judge, stack: Array, y: NDArray[Any]) -> Kernel:
+def smooth_kernel(pool: Pool, *, signed: bool = False) -> Kernel:
     """A proper loss for metrics that are none: log loss of chances, squared error of values and of ratings."""
+    judge = pool.judge
     if judge.metric.goal(judge.task, judge.n_classes).kind == "regression":
-        return SquaredKernel(residual_gram(stack[:, :, 0], y.astype(np.float64)))
-    return SeparableKernel(_true_class(stack, y), _minus_log)
+        return SquaredKernel(pool)
+    return SignedLogLossKernel(pool) if signed and pool.n_outputs > 1 else LogLossKernel(pool)
 
 
-def _step_loss(judge: Judge, rows: NDArray[np.int64]) -> StepLoss:
-    """The metric as a loss; labels are decided by the best rule for each blend.
-
-    Class multipliers are found by a search that is far dearer than a score, so all candidates of a step share those
-    of the screen's favourite, found on at most ``RULE_ROWS`` of the rows.
-    """
-    sign = -1.0 if judge.metric.greater_is_better else 1.0
-    y = judge.y[rows]
-    local = Judge(judge.metric, judge.task, judge.n_classes, y, judge.plan)
-    everything = np.arange(len(rows))
-
-    def plain(values: NDArray[Any]) -> float:
-        return sign * judge.metric.score(y, values)
-
-    def own_rule(blended: Array) -> float:
-        return plain(local.decide(everything, blended).apply(blended))
-
-    def shared_rule(favourite: Array) -> Callable[[Array], float]:
-        rule = local.decide(everything[:: -(-len(rows) // RULE_ROWS)], favourite)
-        return lambda blended: plain(rule.apply(blended))
-
-    if not judge.needs_labels:
-        return lambda favourite: plain
-    if judge.metric.decision_for(judge.task) == "multipliers":
-        return shared_rule
-    return lambda favourite: own_rule
+def local_judge(pool: Pool) -> Judge:
+    """The judge of the pool's rows alone; it has no folds to score by."""
+    judge = pool.judge
+    weight = pool.weight if len(pool.weight) else None
+    return Judge(judge.metric, judge.task, judge.n_classes, judge.y[pool.rows], judge.plan, weight)
 
 
-def _true_class(stack: Array, y: NDArray[Any]) -> Array:
-    """``(n_members, n_rows)`` chance given to each row's own class: all that log loss needs, for weights sum to 1."""
-    if stack.shape[2] == 1:
-        chance = stack[:, :, 0]
-        return np.where(y == 1, chance, 1 - chance)
-    return np.take_along_axis(stack, y[None, :, None].astype(np.int64), axis=2)[:, :, 0]
+def plain_loss(pool: Pool) -> Callable[[Array], float]:
+    """The metric itself as a loss of a blend in the pool's space; labels are decided by the best rule."""
+    local, space = local_judge(pool), pool.task.space
+    sign = -1.0 if local.metric.greater_is_better else 1.0
+    everything = np.arange(len(pool.rows))
+
+    def loss(blended: Array) -> float:
+        values = valid_chances(from_space(blended, space), pool)
+        if local.needs_labels:
+            return sign * local.score(everything, local.decide(everything, values).apply(values))
+        return sign * local.score(everything, values)
+
+    return loss
 
 
-def _minus_log(chance: Array) -> Array:
-    return np.asarray(-np.log(np.clip(chance, 1e-15, 1.0)))
+def valid_chances(values: Array, pool: Pool) -> Array:
+    """Blends of signed weights may leave the simplex: chances are clipped and divided by their sums."""
+    judge = pool.judge
+    if judge.metric.goal(judge.task, judge.n_classes).kind == "regression" or judge.metric.name == "auc":
+        return values
+    if values.shape[1] == 1:
+        return values.clip(0.0, 1.0)
+    clipped = values.clip(1e-15, None)
+    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+
+def step_loss(pool: Pool) -> StepLoss:
+    """The metric as a loss; class multipliers are those of the step's favourite, fitted on some of the rows."""
+    local = local_judge(pool)
+    if local.metric.decision_for(local.task) != "multipliers" or not local.needs_labels:
+        loss = plain_loss(pool)
+        return lambda favourite: loss
+    sign = -1.0 if local.metric.greater_is_better else 1.0
+    everything = np.arange(len(pool.rows))
+
+    def of_rule(favourite: Array) -> Callable[[Array], float]:
+        rule = local.decide(everything[:: -(-len(everything) // RULE_ROWS)], favourite)
+        return lambda blended: sign * local.score(everything, rule.apply(blended))
+
+    return of_rule

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from foldsmith.flow.setup import SetupRequest
 from foldsmith.flow.setup import init as set_up
 from foldsmith.problem.config import Executor
-from foldsmith.problem.errors import UnknownNameError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from foldsmith.ensembling.comparison import Comparison
+    from foldsmith.ensembling.diagnosis import Explanation
     from foldsmith.flow.ensemble import Blended
     from foldsmith.flow.launch import SearchRequest
+    from foldsmith.flow.posthoc import Posthoc
     from foldsmith.flow.search import Observer, SearchReport
     from foldsmith.flow.spaces import Shrunk, SpaceView
     from foldsmith.problem.contract import Problem
     from foldsmith.results.members import Member, MemberStore
-
-BLENDERS = ("auto", "greedy")
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,25 @@ class Blend:
     Args:
         id: of the member that it became.
         nested_score: each fold predicted with weights fitted on the other folds; ``in_sample_score`` flatters.
-        weights: by member, sum 1.
+        weights: by member, sum 1; of a meta-model the shares of its coefficients.
+        method: that made it; ``by_method`` holds the nested scores of those that ``auto`` compared.
+        against_best: the comparison with the best single member: gain, its standard error, probability, folds.
     """
 
     id: str
+    method: str
     metric: str
     nested_score: float
     nested_sem: float
     in_sample_score: float
     weights: dict[str, float]
     reason: str
+    by_method: dict[str, float]
+    against_best: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return vars(self).copy()
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,7 @@ class Competition:
         members = candidates(self.problem, self.members)
         submission = current_path(self.problem)
         if report.blended is not None:
-            blend: Blend | None = self._keep(report.blended, None)
+            blend: Blend | None = self.keep(report.blended, None)
         else:
             stored = best_blend(self.problem, self.members)
             blend = None if stored is None else _as_blend(stored)
@@ -194,23 +203,46 @@ class Competition:
 
         return search(self.problem, request, observe or (lambda snapshot: None))
 
-    def blend(self, method: str = "auto", *, members: Sequence[str] | None = None, name: str | None = None) -> Blend:
+    def blend(
+        self, method: str = "auto", *, members: Sequence[str] | None = None, name: str | None = None, **options: Any
+    ) -> Blend:
         """Blend stored members and keep the result as a member.
 
         Args:
-            method: ``"greedy"``, or ``"auto"`` for the best that is known (greedy).
-            members: ids; all complete ones by default.
+            method: ``"auto"``, ``"greedy"``, ``"convex"``, …: see :func:`foldsmith.ensembling.methods.known_methods`.
+            members: ids; all complete ones by default. A blend may be among them: a further level.
             name: id of the blend, ``b01``, ``b02``, … by default.
+            options: the other fields of :class:`foldsmith.flow.ensemble.BlendRequest`, such as ``space``.
         """
-        from foldsmith.flow.ensemble import blend_members, candidates
+        return self.keep(self.try_blend(method, members=members, **options), name)
 
-        if method not in BLENDERS:
-            raise UnknownNameError("blend method", method, BLENDERS)
-        return self._keep(
-            blend_members(self.problem, self.members, candidates(self.problem, self.members, members)), name
-        )
+    def try_blend(self, method: str = "auto", *, members: Sequence[str] | None = None, **options: Any) -> "Blended":
+        """What :meth:`blend` finds, not stored."""
+        from foldsmith.flow.ensemble import BlendRequest, blend_members, candidates
 
-    def _keep(self, blended: "Blended", name: str | None) -> Blend:
+        chosen = candidates(self.problem, self.members, members)
+        return blend_members(self.problem, self.members, chosen, BlendRequest(method, **options))
+
+    def explain(self, blended: "Blended") -> "Explanation":
+        """What each member carries, what others would add, whose errors are alike."""
+        from foldsmith.flow.ensemble import explain_blend
+
+        return explain_blend(self.problem, self.members, blended)
+
+    def compare(self, first: str, second: str) -> "Comparison":
+        """Whether one member or blend is better than another beyond the luck of rows and folds."""
+        from foldsmith.flow.ensemble import compare_members
+
+        return compare_members(self.problem, self.members, first, second)
+
+    def posthoc(self, member: str) -> "Posthoc":
+        """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""
+        from foldsmith.flow.posthoc import posthoc
+
+        return posthoc(self.problem, member)
+
+    def keep(self, blended: "Blended", name: str | None = None) -> Blend:
+        """Store what :meth:`try_blend` found, and make it the current submission if it is the best."""
         from foldsmith.flow.ensemble import best_blend, keep_blend
         from foldsmith.flow.submission import write_current
 
@@ -250,14 +282,18 @@ class Competition:
 
 def _as_blend(member: "Member") -> Blend:
     assert member.scores is not None
+    details = member.details
     return Blend(
         member.id,
+        member.family,
         member.metric,
         member.scores.value,
         member.scores.sem,
-        member.details["in_sample"],
+        details["in_sample"],
         dict(member.params),
-        member.details["reason"],
+        details["reason"],
+        details.get("by_method", {}),
+        details.get("against_best", {}),
     )
 
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import greedy, max_members
-from foldsmith.ensembling.task import BlendTask, EnsembleResult, mix
+from foldsmith.ensembling.comparison import Comparison, compare
+from foldsmith.ensembling.diagnosis import Explanation, explain
+from foldsmith.ensembling.greedy import max_members
+from foldsmith.ensembling.methods import ensemble
+from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.flow.models import ModelKeeper
-from foldsmith.flow.submission import why_not_current, write_current
+from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.members import Member, MemberStore
@@ -26,22 +29,22 @@ FEW_CANDIDATES = 10
 def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | None = None) -> list[Member]:
     """Complete members with a current test prediction, best first; only ``names`` if given.
 
+    Blends take part only if they are named: as a further level, by their nested predictions.
+
     Raises:
         UnknownNameError: a name that is no member.
         InputError: a named member cannot be blended.
     """
     if names is None:
-        chosen = [member for member in members.all() if _why_unfit(problem, member) is None]
+        chosen = [
+            member for member in members.all() if member.kind != "blend" and why_not_current(problem, member) is None
+        ]
     else:
         chosen = [members.get(name) for name in dict.fromkeys(names)]
         for member in chosen:
-            if reason := _why_unfit(problem, member):
+            if reason := why_not_current(problem, member):
                 raise InputError(f"{member.id} cannot be blended: {reason}; leave it out")
     return ranked(chosen, greater_is_better=problem.metric.greater_is_better)
-
-
-def _why_unfit(problem: Problem, member: Member) -> str | None:
-    return "it is a blend" if member.kind == "blend" else why_not_current(problem, member)
 
 
 def spread(members: Sequence[Member]) -> list[Member]:
@@ -70,16 +73,53 @@ class Blended:
     members: tuple[str, ...]
 
 
-def blend_members(problem: Problem, members: MemberStore, chosen: Sequence[Member]) -> Blended:
-    """Greedy selection over the chosen members."""
+@dataclass(frozen=True)
+class BlendRequest:
+    """How members are to be combined.
+
+    Args:
+        method: a name of :func:`foldsmith.ensembling.methods.known_methods`.
+        space: where predictions are averaged; the metric's own by default.
+        insist: use the method also where it advises against itself.
+        bags: for greedy: the mean of so many selections, each on a random part.
+    """
+
+    method: str = "greedy"
+    space: str = ""
+    insist: bool = False
+    bags: int = 0
+
+
+def blend_members(
+    problem: Problem, members: MemberStore, chosen: Sequence[Member], request: BlendRequest = BlendRequest()
+) -> Blended:
+    """Combine the chosen members, best first."""
     if not chosen:
         raise InputError("there is no complete member to blend yet; run 'foldsmith search' first")
     oofs = {member.id: members.oof(member.id) for member in spread(chosen)[: max_members(len(problem.judge.y))]}
-    result = greedy(oofs, BlendTask(problem.judge))
+    task = BlendTask(problem.judge, space=request.space)
+    result = ensemble(request.method, oofs, task, insist=request.insist, bags=request.bags)
     tests = {name: members.test(name) for name in result.weights}
-    return Blended(
-        result, mix(result.weights, tests, problem.metric.blend_space), tuple(member.id for member in chosen)
-    )
+    return Blended(result, result.predict(tests), tuple(member.id for member in chosen))
+
+
+def explain_blend(problem: Problem, members: MemberStore, blended: Blended) -> Explanation:
+    """Diagnose a blend against all members that it was chosen from."""
+    names = dict.fromkeys([*blended.result.weights, *blended.members[: max_members(len(problem.judge.y))]])
+    return explain(blended.result, {name: members.oof(name) for name in names}, BlendTask(problem.judge))
+
+
+def compare_members(problem: Problem, members: MemberStore, first: str, second: str) -> Comparison:
+    """Whether one member or blend is better than another beyond luck; blends by their nested predictions.
+
+    Raises:
+        UnknownNameError: no such member.
+        InputError: one is not complete, or belongs to other folds.
+    """
+    for name in (first, second):
+        if reason := why_not_comparable(problem, members.get(name)):
+            raise InputError(f"{name} cannot be compared: {reason}")
+    return compare(problem.judge, members.oof(first), members.oof(second))
 
 
 def family_shares(result: EnsembleResult, members: Sequence[Member]) -> dict[str, float]:
@@ -106,6 +146,8 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
         except FileExistsError:
             raise InputError(f"there is a member {name!r} already; choose another name") from None
     result = blended.result
+    best = members.oof(blended.members[0])
+    against = {"member": blended.members[0], **compare(problem.judge, result.nested_oof, best).to_json()}
     member = Member(
         id=name,
         kind="blend",
@@ -118,7 +160,12 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
         scores=result.nested,
         test_fingerprint=problem.data.test_fingerprint,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        details={**result.details(), "fold_hash": problem.plan.hash, "candidates": list(blended.members)},
+        details={
+            **result.details(),
+            "fold_hash": problem.plan.hash,
+            "candidates": list(blended.members),
+            "against_best": against,
+        },
     )
     members.finish(member, result.nested_oof, blended.test)
     return member

@@ -68,22 +68,30 @@ def make_submission(problem: Problem, member_id: str) -> Path:
     if reason := why_not_current(problem, member):
         raise InputError(f"{member.id} cannot be submitted: {reason}; see 'foldsmith top' for those that can")
     assert member.scores is not None
-    frame = submission_form(problem).fill(members.test(member_id), _decision(problem, members, member))
+    frame = submission_form(problem).fill(members.test(member_id), stored_decision(problem, members, member))
     return write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
 
 
 def why_not_current(problem: Problem, member: Member) -> str | None:
     """Why a member's predictions are not of this problem's folds and test rows; None when they are."""
-    if member.state != "complete":
-        return f"it is {member.state}"
-    if member.contract != problem.contract:
-        return "it was made for another train file, metric or fold plan"
+    if reason := why_not_comparable(problem, member):
+        return reason
     if member.test_fingerprint != problem.data.test_fingerprint:
         return "it predicts another test file"
     return None
 
 
-def _decision(problem: Problem, members: MemberStore, member: Member) -> Decision | None:
+def why_not_comparable(problem: Problem, member: Member) -> str | None:
+    """Why a member's out-of-fold predictions are not of this problem's folds; None when they are."""
+    if member.state != "complete":
+        return f"it is {member.state}"
+    if member.contract != problem.contract:
+        return "it was made for another train file, metric or fold plan"
+    return None
+
+
+def stored_decision(problem: Problem, members: MemberStore, member: Member) -> Decision | None:
+    """The rule that turns a member's predictions into labels; None where the metric needs none."""
     if not problem.judge.needs_labels:
         return None
     stored = member.details.get("decision")

@@ -19,6 +19,7 @@ class Judge:
     Args:
         y: ``(n_rows,)`` class codes or values, in the units of the metric.
         n_classes: 0 for regression.
+        weight: ``(n_rows,)``, not negative, what each row counts in scores and decisions; None counts each once.
     """
 
     metric: Metric
@@ -26,6 +27,7 @@ class Judge:
     n_classes: int
     y: NDArray[Any]
     plan: FoldPlan
+    weight: NDArray[np.float64] | None = None
 
     @property
     def needs_labels(self) -> bool:
@@ -34,11 +36,15 @@ class Judge:
 
     def decide(self, rows: NDArray[np.int64], predictions: NDArray[Any]) -> Decision:
         """The rule that turns predictions into labels, fitted on ``rows``; ``predictions`` are of all rows."""
-        return fit_decision(self.metric, self.task, self.n_classes, self.y[rows], predictions[rows])
+        weight = self._weight(rows)
+        return fit_decision(self.metric, self.task, self.n_classes, self.y[rows], predictions[rows], weight)
 
     def score(self, rows: NDArray[np.int64], values: NDArray[Any]) -> float:
         """The metric on ``rows``; ``values`` are predictions or labels of all rows."""
-        return self.metric.score(self.y[rows], values[rows])
+        return self.metric.score(self.y[rows], values[rows], self._weight(rows))
+
+    def _weight(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        return None if self.weight is None else self.weight[rows]
 
 
 @dataclass(frozen=True)

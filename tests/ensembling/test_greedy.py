@@ -1,19 +1,16 @@
 """What a greedy blend keeps whatever the metric: weights, honesty, and no interest in the order of its members."""
 
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import MAX_MEMBERS, greedy
+from foldsmith.ensembling.methods import ensemble
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, mix
-from foldsmith.problem.folds import FoldPlan
-from foldsmith.problem.goal import Task
+from foldsmith.ensembling.testing import Members, in_sample, labels_of, member_of, members_of, task_of
 from foldsmith.problem.metrics import get_metric
-from foldsmith.problem.scoring import Judge, score_values
+from foldsmith.problem.scoring import score_values
 
-Members = dict[str, NDArray[np.float32]]
 METRICS: list[tuple[str, int, int]] = [
     ("rmse", 0, 1),
     ("rmsle", 0, 1),
@@ -33,50 +30,6 @@ every_metric = pytest.mark.parametrize(("metric", "n_classes", "n_outputs"), MET
 every_smooth_metric = pytest.mark.parametrize(("metric", "n_classes", "n_outputs"), SMOOTH)
 
 
-def task_of(metric: str, y: NDArray[Any], n_classes: int, folds: NDArray[Any] | None = None) -> BlendTask:
-    folds = np.arange(len(y)) % 3 if folds is None else folds
-    plan = FoldPlan("imported", int(folds.max()) + 1, 1, 0, folds[None].astype(np.int16))
-    kind: Task = "regression" if n_classes == 0 else "binary" if n_classes == 2 else "multiclass"
-    return BlendTask(Judge(get_metric(metric), kind, n_classes, y, plan), size=12)
-
-
-def labels_of(n_classes: int, n_rows: int, seed: int) -> NDArray[Any]:
-    rng = np.random.default_rng(seed)
-    if n_classes == 0:
-        return rng.gamma(4, 1, n_rows)
-    return rng.permutation(np.arange(n_rows) % n_classes).astype(np.int32)
-
-
-def member_of(y: NDArray[Any], n_classes: int, n_outputs: int, rng: np.random.Generator, noise: float) -> Any:
-    """A prediction with independent errors; ``noise`` infinite for one that knows nothing."""
-    known = 0.0 if np.isinf(noise) else 1.0
-    spread = 1.0 if np.isinf(noise) else noise
-    if n_classes == 0 or n_classes > 2 and n_outputs == 1:
-        middle = y.mean()
-        # what is expected of y given a noisy look at it, so that no other member is wanted just to shrink it
-        share = known * y.var() / (y.var() + spread**2)
-        return (middle + share * (y - middle + spread * rng.normal(size=len(y))))[:, None].clip(0) + (1 - known) * (
-            rng.normal(size=(len(y), 1))
-        )
-    logits = 2 * known * np.eye(n_classes)[y] + spread * rng.normal(size=(len(y), n_classes))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return chances[:, 1:] if n_classes == 2 else chances
-
-
-def members_of(
-    y: NDArray[Any],
-    n_classes: int,
-    n_outputs: int,
-    seed: int,
-    noises: tuple[float, ...] = (0.8, 1.0, 1.2, 1.5, 2.0, 3.0),
-) -> Members:
-    rng = np.random.default_rng(seed + 100)
-    return {
-        f"m{number:02d}": np.asarray(member_of(y, n_classes, n_outputs, rng, noise), np.float32)
-        for number, noise in enumerate(noises)
-    }
-
-
 def problem(metric: str, n_classes: int, n_outputs: int, seed: int = 0) -> tuple[BlendTask, Members]:
     y = labels_of(n_classes, 90, seed)
     return task_of(metric, y, n_classes), members_of(y, n_classes, n_outputs, seed)
@@ -86,10 +39,8 @@ def blended(result: EnsembleResult, members: Members, task: BlendTask) -> NDArra
     return mix(result.weights, members, task.judge.metric.blend_space)
 
 
-def in_sample(task: BlendTask, prediction: NDArray[Any]) -> float:
-    judge = task.judge
-    values = judge.decide(task.rows, prediction).apply(prediction) if judge.needs_labels else prediction
-    return score_values(judge, values).value
+def greedy(members: Members, task: BlendTask) -> EnsembleResult:
+    return ensemble("greedy", members, task)
 
 
 @every_metric
@@ -118,62 +69,6 @@ def test_no_worse_than_its_best_member_where_it_was_fitted(
     singles = [in_sample(task, prediction) for prediction in members.values()]
     sign = 1 if task.judge.metric.greater_is_better else -1
     assert sign * result.in_sample >= max(sign * single for single in singles) - (1e-4 if metric == "auc" else 1e-6)
-
-
-@every_metric
-def test_the_order_of_members_does_not_matter(metric: str, n_classes: int, n_outputs: int) -> None:
-    task, members = problem(metric, n_classes, n_outputs)
-    result = greedy(members, task)
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        order = rng.permutation(list(members))
-        other = greedy({name: members[name] for name in order}, task)
-        assert other.weights == pytest.approx(result.weights)
-        np.testing.assert_allclose(other.nested_oof, result.nested_oof, rtol=1e-6)
-
-
-@every_metric
-def test_duplicates_change_nothing(metric: str, n_classes: int, n_outputs: int) -> None:
-    task, members = problem(metric, n_classes, n_outputs)
-    result = greedy(members, task)
-    names = list(members)
-    twins = {f"{name}-{copy}": members[name].copy() for copy in range(7) for name in names[:3]}
-    for crowd in ({**members, **twins}, {**twins, **members}):
-        other = greedy(crowd, task)
-        np.testing.assert_allclose(blended(other, crowd, task), blended(result, members, task), rtol=1e-6)
-        np.testing.assert_allclose(other.nested_oof, result.nested_oof, rtol=1e-6)
-        assert other.nested.value == pytest.approx(result.nested.value)
-
-
-def test_duplicates_take_no_candidates_place() -> None:
-    task, members = problem("rmse", 0, 1)
-    worst = members.pop("m05")
-    crowd = {**{f"copy{n}": worst for n in range(MAX_MEMBERS + 5)}, **members}
-    assert greedy(crowd, task).weights == greedy(members, task).weights
-
-
-@every_metric
-def test_deterministic(metric: str, n_classes: int, n_outputs: int) -> None:
-    task, members = problem(metric, n_classes, n_outputs)
-    first, second = greedy(members, task), greedy(members, task)
-    assert first.weights == second.weights and first.trace == second.trace
-    np.testing.assert_array_equal(first.nested_oof, second.nested_oof)
-
-
-@every_metric
-@pytest.mark.parametrize("fold", [0, 2])
-def test_a_folds_nested_prediction_does_not_know_its_labels(
-    metric: str, n_classes: int, n_outputs: int, fold: int
-) -> None:
-    task, members = problem(metric, n_classes, n_outputs)
-    rows = task.fold_of_row == fold
-    y = task.judge.y.copy()
-    y[rows] = y[rows][::-1].copy() if n_classes == 0 else n_classes - 1 - y[rows]
-    assert (y != task.judge.y).any()
-    before, after = greedy(members, task), greedy(members, task_of(metric, y, n_classes))
-    np.testing.assert_array_equal(after.nested_oof[rows], before.nested_oof[rows])
-    if not task.judge.needs_labels:
-        assert after.nested.per_fold[fold] != before.nested.per_fold[fold]
 
 
 @pytest.mark.parametrize(("metric", "n_classes", "n_outputs"), [case for case in METRICS if case[0] != "rmsle"])

@@ -1,0 +1,137 @@
+"""The automatic choice: several methods, judged by rows that had no part in them, and the mean of the near-best.
+
+On real pools no single method beats greedy selection beyond two standard errors; what holds up is to average what the
+nested scores cannot tell apart, and to let the number of rows say which methods may take part.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.ensembling.calibration import Calibrated
+from foldsmith.ensembling.convex import Convex
+from foldsmith.ensembling.fitted import Averaged, Fitted
+from foldsmith.ensembling.greedy import FoldGreedy, Greedy
+from foldsmith.ensembling.hill import SignedHill
+from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fit
+from foldsmith.ensembling.pool import Pool
+from foldsmith.ensembling.simple import BestSingle
+from foldsmith.ensembling.stacks import LinearStack
+from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions
+from foldsmith.problem.scoring import Scores, score_oof
+
+FEW_ROWS = 500  # up to here nothing is chosen: nested scores of so few rows are mostly luck
+FEW_MEMBERS = 20
+METHODS: tuple[Method, ...] = (Greedy(), FoldGreedy(), Convex(), LinearStack(), SignedHill(), Calibrated())
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A method on all rows and cross-fitted, with its nested scores."""
+
+    name: str
+    fitted: Fitted
+    crossed: CrossFitted
+    scores: Scores
+
+
+def fit_auto(predictions: Predictions, task: BlendTask, methods: Sequence[Method] = METHODS) -> EnsembleResult:
+    """Average the methods that are within one standard error of the best by nested score.
+
+    With up to 500 rows: the mean of fold-averaged greedy and convex weights over the best 20 members, without a
+    choice. The best single member takes the place of all of them if it is better by more than one standard error.
+
+    Args:
+        predictions: ``(n_rows, n_outputs)`` by member, best first.
+        task: metric, labels, folds.
+        methods: those that may take part; each says itself from how many rows on.
+    """
+    few = len(task.rows) <= FEW_ROWS
+    if few:
+        predictions = dict(list(predictions.items())[:FEW_MEMBERS])
+        methods = [method for method in methods if method.name in (FoldGreedy.name, Convex.name)]
+    pool = Pool(predictions, task)
+    fit = [method for method in methods if method.why_not(pool) is None]
+    tried = [_try(method, pool) for method in [*fit, BestSingle()]]
+    *blends, single = tried
+    chosen = blends if few else _near_best(blends, task)
+    reason = _reason(chosen, few)
+    if _surely_better(single.scores, _scores_of(_mean(chosen, task), task), task):
+        chosen, reason = [single], "no ensemble is better than the best single member"
+    crossed = CrossFitted(_crossed_choice(blends, single, task, few), _shares(chosen))
+    result = as_result("auto", _average(chosen, task), crossed, predictions, task, reason)
+    by_method = {one.name: one.scores.value for one in tried}
+    return EnsembleResult(**{**vars(result), "by_method": by_method})
+
+
+def _try(method: Method, pool: Pool) -> Tried:
+    crossed = cross_fit(method, pool)
+    return Tried(method.name, method.fit(pool), crossed, score_oof(pool.judge, crossed.oof))
+
+
+def _near_best(tried: Sequence[Tried], task: BlendTask, left_out: int | None = None) -> list[Tried]:
+    """Methods whose nested score is within one standard error, of the paired differences over folds, of the best."""
+    folds = np.array([fold for fold in range(task.judge.plan.n_folds) if fold != left_out])
+    sign = -1.0 if task.judge.metric.greater_is_better else 1.0
+    losses = sign * np.array([np.array(one.scores.per_fold)[folds] for one in tried])
+    losses = losses[:, np.isfinite(losses).all(axis=0)]
+    if losses.shape[1] < 2:
+        return list(tried)
+    gaps = losses - losses[int(losses.mean(axis=1).argmin())]
+    errors = gaps.std(axis=1, ddof=1) / np.sqrt(losses.shape[1])
+    return [one for one, gap, error in zip(tried, gaps.mean(axis=1), errors, strict=True) if gap <= error]
+
+
+def _surely_better(a: Scores, b: Scores, task: BlendTask) -> bool:
+    """Whether ``a`` beats ``b`` by more than one standard error of their differences over folds."""
+    sign = 1.0 if task.judge.metric.greater_is_better else -1.0
+    gains = sign * (np.array(a.per_fold) - np.array(b.per_fold))
+    gains = gains[np.isfinite(gains)]
+    return len(gains) > 1 and bool(gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)))
+
+
+def _average(chosen: Sequence[Tried], task: BlendTask) -> Fitted:
+    if len(chosen) == 1:
+        return chosen[0].fitted
+    return Averaged(tuple((1 / len(chosen), one.fitted) for one in chosen), task.judge.metric.blend_space)
+
+
+def _mean(chosen: Sequence[Tried], task: BlendTask) -> NDArray[np.float32]:
+    """The chosen methods' nested predictions, averaged."""
+    from foldsmith.ensembling.task import mix
+
+    oofs: Mapping[str, NDArray[np.float32]] = {one.name: one.crossed.oof for one in chosen}
+    return mix(dict.fromkeys(oofs, 1 / len(oofs)), oofs, task.judge.metric.blend_space)
+
+
+def _scores_of(oof: NDArray[np.float32], task: BlendTask) -> Scores:
+    return score_oof(task.judge, oof)
+
+
+def _crossed_choice(blends: Sequence[Tried], single: Tried, task: BlendTask, few: bool) -> NDArray[np.float32]:
+    """The nested prediction with the choice itself cross-fitted: each fold by methods chosen on the other folds."""
+    oof = np.full_like(single.crossed.oof, np.nan)
+    for fold in np.unique(task.fold_of_row[task.rows]).tolist():
+        chosen = list(blends) if few else _near_best(blends, task, left_out=fold)
+        rows = task.fold_of_row == fold
+        oof[rows] = _mean(chosen, task)[rows]
+    return oof
+
+
+def _shares(chosen: Sequence[Tried]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for one in chosen:
+        for name, weight in one.crossed.shares.items():
+            total[name] = total.get(name, 0.0) + weight / len(chosen)
+    return total
+
+
+def _reason(chosen: Sequence[Tried], few: bool) -> str:
+    names = " + ".join(one.name for one in chosen)
+    if few:
+        return f"few rows, so nothing is chosen: the mean of {names}"
+    if len(chosen) == 1:
+        return f"{names} alone is within one standard error of the best nested score"
+    return f"within one standard error of the best nested score, so averaged: {names}"

@@ -1,0 +1,128 @@
+"""The one interface of all methods, and how an ensemble is judged by rows that had no part in it."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.ensembling.fitted import Fitted
+from foldsmith.ensembling.pool import Pool
+from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions
+from foldsmith.problem.decisions import Decision
+from foldsmith.problem.scoring import score_oof, score_values
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to make one prediction of many.
+
+    Attributes:
+        name: what people type.
+        declares: the invariants that it keeps, tested for each: ``"weights"`` (they sum to 1), ``"duplicates"`` (a
+            repeated member changes nothing), ``"permutation"`` (of members or rows permutes the result), ``"noise"``
+            (members that know nothing get next to no weight).
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def declares(self) -> frozenset[str]:
+        """The invariants, see above."""
+        ...
+
+    def why_not(self, pool: Pool) -> str | None:
+        """Why the method should not be used on this pool; None if it may."""
+        ...
+
+    def fit(self, pool: Pool) -> Fitted:
+        """Fit on the rows of a pool."""
+        ...
+
+
+ALL = frozenset({"weights", "duplicates", "permutation", "noise"})
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """A method's nested out-of-fold prediction: each fold's rows by an ensemble fitted on the other folds.
+
+    Args:
+        oof: ``(n_rows, n_outputs)`` float32, NaN where no fold covers the row.
+        shares: mean weight by member over those ensembles.
+    """
+
+    oof: NDArray[np.float32]
+    shares: dict[str, float]
+
+
+def cross_fit(method: Method, pool: Pool) -> CrossFitted:
+    """Fit a method once per fold on the rows of the other folds and predict that fold's."""
+    oof = np.full((len(pool.judge.y), pool.n_outputs), np.nan, np.float32)
+    shares: dict[str, float] = {}
+    for fold in pool.folds:
+        fitted = method.fit(pool.without(fold))
+        rows = np.flatnonzero(pool.task.fold_of_row == fold)
+        oof[rows] = predict_rows(fitted, pool, rows)
+        for name, weight in fitted.weights.items():
+            shares[name] = shares.get(name, 0.0) + weight / len(pool.folds)
+    return CrossFitted(oof, shares)
+
+
+def predict_rows(fitted: Fitted, pool: Pool, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """An ensemble's out-of-fold prediction of some rows; a rank is one among all covered rows."""
+    predictions = pool.predictions
+    if pool.task.space == "rank":
+        everything = np.full((len(pool.judge.y), pool.n_outputs), np.nan, np.float32)
+        everything[pool.task.rows] = fitted.predict(
+            {name: predictions[name][pool.task.rows] for name in fitted.weights}
+        )
+        return everything[rows]
+    return fitted.predict({name: predictions[name][rows] for name in fitted.weights})
+
+
+def fit_method(method: Method, predictions: Predictions, task: BlendTask) -> EnsembleResult:
+    """Fit a method on all covered rows, and once more per fold without its rows for the nested score.
+
+    Args:
+        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first.
+        task: metric, labels, folds.
+    """
+    pool = Pool(predictions, task)
+    fitted = method.fit(pool)
+    crossed = cross_fit(method, pool)
+    return as_result(method.name, fitted, crossed, predictions, task, getattr(fitted, "note", ""))
+
+
+def as_result(
+    name: str, fitted: Fitted, crossed: CrossFitted, predictions: Predictions, task: BlendTask, reason: str
+) -> EnsembleResult:
+    """Score a fitted ensemble on the rows that fitted it and on those that did not."""
+    blended = np.full((len(task.judge.y), next(iter(predictions.values())).shape[1]), np.nan, np.float32)
+    blended[task.rows] = fitted.predict({member: predictions[member][task.rows] for member in fitted.weights})
+    decision, in_sample = judge_in_sample(task, blended)
+    nested = score_oof(task.judge, crossed.oof)
+    return EnsembleResult(name, fitted, in_sample, nested, crossed.oof, decision, reason, crossed.shares)
+
+
+def judge_in_sample(task: BlendTask, blended: NDArray[np.float32]) -> tuple[Decision | None, float]:
+    """The decision rule fitted on all rows (None without labels) and the score on those same rows."""
+    judge = task.judge
+    if not judge.needs_labels:
+        return None, score_values(judge, blended).value
+    decision = judge.decide(task.rows, blended)
+    labels = np.full(len(judge.y), -1, np.int64)
+    labels[task.rows] = decision.apply(blended[task.rows])
+    return decision, score_values(judge, labels).value
+
+
+def weighted_reason(n_members: int, n_candidates: int) -> str:
+    """How many members of a pool got a weight."""
+    return f"{n_members} of {n_candidates} members have a weight"
+
+
+def losses_alone(pool: Pool) -> NDArray[np.float64]:
+    """``(n_members,)`` each member's loss by itself, in the kernel's units."""
+    from foldsmith.ensembling.kernels import make_kernel
+
+    return make_kernel(pool).losses(1.0)

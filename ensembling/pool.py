@@ -1,0 +1,220 @@
+"""Members' predictions as the methods work on them: covered rows, fold after fold, in the space of averaging."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foldsmith.ensembling.blend_space import to_space
+from foldsmith.ensembling.loops import loops
+from foldsmith.ensembling.task import BlendTask, Predictions
+from foldsmith.problem.files import digest
+from foldsmith.problem.scoring import Judge
+
+MAX_BYTES = 4 << 30
+NONE = np.empty(0)
+
+
+class Pool:
+    """The candidates of an ensemble on the rows of some folds; what is dear is made when it is first asked for.
+
+    Args:
+        predictions: ``(n_rows, n_outputs)`` of all rows by member, best member first; memory-mapped ones are read
+            once per pool and copied as float32, so a pool of 1,000 members x 600,000 rows takes 2.4 GB.
+        task: metric, labels, folds.
+        folds: whose rows are used; all by default.
+
+    Attributes:
+        predictions: as given.
+        names: the members, without those that repeat an earlier one.
+        rows: ``(n,)`` row numbers in the train table, fold after fold.
+        bounds: ``(n_folds + 1,)`` where each fold begins in them.
+    """
+
+    def __init__(self, predictions: Predictions, task: BlendTask, folds: Sequence[int] | None = None) -> None:
+        self.task = task
+        self.predictions = predictions
+        self.names = tuple(_distinct(predictions))
+        present = np.unique(task.fold_of_row[task.rows]).tolist()
+        self._gram = FoldGram(self)
+        self._settle(present if folds is None else folds)
+
+    def _settle(self, folds: Sequence[int]) -> None:
+        self.folds = tuple(folds)
+        parts = [np.flatnonzero(self.task.fold_of_row == fold) for fold in self.folds]
+        self.rows = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        self.bounds = np.cumsum([0, *map(len, parts)])
+
+    def of_folds(self, folds: Sequence[int]) -> "Pool":
+        """The same members on the rows of some folds; Gram columns are shared with this pool."""
+        other = Pool.__new__(Pool)
+        other.task, other.names, other.predictions = self.task, self.names, self.predictions
+        other._gram = self._gram
+        other._settle(folds)
+        return other
+
+    def without(self, fold: int) -> "Pool":
+        """The same members on the rows of all folds but one."""
+        return self.of_folds([other for other in self.folds if other != fold])
+
+    def of_members(self, members: Sequence[int]) -> "Pool":
+        """Some of the members, on the same rows."""
+        chosen = [self.names[member] for member in members]
+        other = Pool.__new__(Pool)
+        other.task, other.names = self.task, tuple(chosen)
+        other.predictions = self.predictions
+        other._gram = FoldGram(other)
+        other._settle(self._gram.pool.folds)
+        return other.of_folds(self.folds)
+
+    def sampled(self, share: float, rng: np.random.Generator) -> "Pool":
+        """The same members on a random part of each fold's rows, drawn without replacement."""
+        other = self.of_folds(self.folds)
+        other._gram = FoldGram(other)
+        kept = []
+        for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
+            n_rows = max(1, round(share * int(stop - start)))
+            kept.append(np.sort(rng.permutation(self.rows[start:stop])[:n_rows]))
+        other.rows, other.bounds = np.concatenate(kept), np.cumsum([0, *map(len, kept)])
+        return other
+
+    @property
+    def judge(self) -> Judge:
+        """Metric and labels of all rows."""
+        return self.task.judge
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of a prediction."""
+        return int(next(iter(self.predictions.values())).shape[1])
+
+    def prediction(self, member: int) -> NDArray[np.float64]:
+        """``(n, n_outputs)`` of one member in the blend space."""
+        prediction = self.predictions[self.names[member]]
+        if self.task.space == "rank":  # a rank is one among all rows
+            return self._ranked(prediction)[self.rows]
+        return to_space(prediction[self.rows], self.task.space)
+
+    def raw(self, member: int) -> NDArray[np.float32]:
+        """``(n, n_outputs)`` of one member as it is stored."""
+        return self.predictions[self.names[member]][self.rows]
+
+    def _ranked(self, prediction: NDArray[Any]) -> NDArray[np.float64]:
+        ranks = np.zeros(prediction.shape)
+        ranks[self.task.rows] = to_space(prediction[self.task.rows], "rank")
+        return ranks
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:
+        """``(n_members, n, n_outputs)`` in the blend space."""
+        made = np.empty((len(self.names), len(self.rows), self.n_outputs), np.float32)
+        for member in range(len(self.names)):
+            made[member] = self.prediction(member)
+        return made
+
+    @property
+    def columns(self) -> NDArray[np.float32]:
+        """``(n_members, n)`` the first output: values, or the chance of class 1."""
+        return self.values[:, :, 0]
+
+    @cached_property
+    def true_class(self) -> NDArray[np.float32]:
+        """``(n_members, n)`` the chance given to each row's own class: all that log loss needs of a convex blend."""
+        made = np.empty((len(self.names), len(self.rows)), np.float32)
+        codes = self.codes
+        for member in range(len(self.names)):
+            chances = self.prediction(member)
+            if self.n_outputs == 1:
+                made[member] = np.where(codes == 1, chances[:, 0], 1 - chances[:, 0])
+            else:
+                made[member] = chances[np.arange(len(codes)), codes]
+        return made
+
+    @cached_property
+    def codes(self) -> NDArray[np.int64]:
+        """``(n,)`` class codes."""
+        return np.asarray(self.judge.y[self.rows], np.int64)
+
+    @cached_property
+    def target(self) -> NDArray[np.float64]:
+        """``(n,)`` what a squared or absolute loss compares with, in the blend space."""
+        y = np.asarray(self.judge.y[self.rows], np.float64)
+        return y if self.task.space == "rank" else to_space(y[:, None], self.task.space)[:, 0]
+
+    @cached_property
+    def weight(self) -> NDArray[np.float64]:
+        """``(n,)`` weights of rows, or empty where each counts once."""
+        given = self.judge.weight
+        return NONE if given is None else np.asarray(given[self.rows], np.float64)
+
+    @cached_property
+    def mass(self) -> float:
+        """The sum of the weights."""
+        return float(self.weight.sum()) if len(self.weight) else float(len(self.rows))
+
+    def gram_column(self, member: int) -> NDArray[np.float64]:
+        """``(n_members,)`` mean products of the members' residuals with one member's."""
+        return self._gram.column(member, self.folds) / self.mass
+
+    def gram(self) -> NDArray[np.float64]:
+        """``(n_members, n_members)`` mean products of residuals: the squared loss of weights w is w' G w."""
+        return np.stack([self.gram_column(member) for member in range(len(self.names))])
+
+    def gram_diagonal(self) -> NDArray[np.float64]:
+        """``(n_members,)`` each member's mean squared residual."""
+        return self._gram.diagonal(self.folds) / self.mass
+
+
+class FoldGram:
+    """Products of residuals per fold, a column at a time: all folds of a nested score share one pass over the data.
+
+    The squared loss of any weights on any folds follows from these sums; a selection of 25 steps meets a few dozen
+    members, so most of the ``n_members ** 2`` products are never needed.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool  # of all folds
+        self._columns: dict[int, NDArray[np.float64]] = {}
+
+    @cached_property
+    def _residuals(self) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+        return np.ascontiguousarray(self.pool.columns), self.pool.target, self.pool.weight
+
+    def column(self, member: int, folds: Sequence[int]) -> NDArray[np.float64]:
+        """``(n_members,)`` sums over the rows of ``folds``."""
+        if member not in self._columns:
+            columns, y, weight = self._residuals
+            other = columns[member].astype(np.float64) - y
+            self._columns[member] = loops().products(columns, y, other, weight, self.pool.bounds)
+        return np.asarray(self._columns[member][self._places(folds)].sum(axis=0))
+
+    @cached_property
+    def _diagonals(self) -> NDArray[np.float64]:
+        columns, y, weight = self._residuals
+        sums = np.empty((len(self.pool.folds), len(columns)))
+        for member, column in enumerate(columns):
+            squares = (column.astype(np.float64) - y) ** 2
+            squares = squares * weight if len(weight) else squares
+            sums[:, member] = np.add.reduceat(squares, self.pool.bounds[:-1])
+        return sums
+
+    def diagonal(self, folds: Sequence[int]) -> NDArray[np.float64]:
+        """``(n_members,)`` sums of squares over the rows of ``folds``."""
+        return np.asarray(self._diagonals[self._places(folds)].sum(axis=0))
+
+    def _places(self, folds: Sequence[int]) -> list[int]:
+        return [self.pool.folds.index(fold) for fold in folds]
+
+
+def _distinct(predictions: Predictions) -> list[str]:
+    """Names without those that repeat an earlier prediction, and only as many as fit into the memory of a pool.
+
+    A repetition would only crowd out other candidates.
+    """
+    first_of: dict[str, str] = {}
+    for name, prediction in predictions.items():
+        first_of.setdefault(digest(np.asarray(prediction)), name)
+    one = next(iter(predictions.values()))
+    return list(first_of.values())[: max(1, MAX_BYTES // (4 * one.size))]
