@@ -30,6 +30,7 @@ COMMANDS = {
     "top": ("watching", "The table of members."),
     "show": ("watching", "Everything about one member."),
     "blend": ("combining", "Combine members into an ensemble."),
+    "oof": ("oof", "Import predictions that were made elsewhere, and export those made here."),
     "submit": ("combining", "Write submission files."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
     "service": ("service", "Print a systemd unit that resumes the search after a reboot."),

@@ -33,6 +33,7 @@ class Blend:
         id: of the member that it became.
         nested_score: each fold predicted with weights fitted on the other folds; ``in_sample_score`` flatters.
         weights: by member, sum 1.
+        foreign: those of them that were made under other or unknown folds.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Blend:
     in_sample_score: float
     weights: dict[str, float]
     reason: str
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,44 @@ class Competition:
 
         return make_submission(self.problem, member)
 
+    def import_oof(
+        self,
+        name: str,
+        oof: str | Path,
+        *,
+        test: str | Path | None = None,
+        folds: str | Path | None = None,
+        claimed: float | None = None,
+        columns: Sequence[str] = (),
+    ) -> "list[Member]":
+        """Check predictions that were made elsewhere and keep them as ``ext-NAME``.
+
+        Args:
+            oof, test: csv, parquet or npy, or patterns for several; without ``test`` a member is for analysis only.
+            folds: a fold per row of train, of the plan they were made under.
+            claimed: the score they are said to have.
+            columns: to read, in the order of the classes.
+        """
+        from foldsmith.flow.oof import OofSource, import_oof
+
+        test_path, folds_path = (None if path is None else Path(path) for path in (test, folds))
+        source = OofSource(name, Path(oof), test_path, folds_path, claimed, tuple(columns))
+        return import_oof(self.problem, [source])
+
+    def import_bank(self, folder: str | Path, prefix: str = "") -> "list[Member]":
+        """Import all members of a bank that :meth:`export_oof` wrote, here or elsewhere, as ``ext-PREFIX-ID``."""
+        from foldsmith.flow.oof_bank import import_bank
+
+        return import_bank(self.problem, Path(folder), prefix)
+
+    def export_oof(
+        self, folder: str | Path, members: Sequence[str] = (), *, with_target: bool = False
+    ) -> "list[Member]":
+        """Write predictions of members (all complete ones by default) with ids and folds into a new folder."""
+        from foldsmith.flow.oof_bank import export_bank
+
+        return export_bank(self.problem, self.members, Path(folder), members, with_target=with_target)
+
     def top(self, n: int = 30) -> "pd.DataFrame":
         """The best members, one row each."""
         import pandas as pd
@@ -258,6 +298,7 @@ def _as_blend(member: "Member") -> Blend:
         member.details["in_sample"],
         dict(member.params),
         member.details["reason"],
+        tuple(member.details.get("foreign", ())),
     )
 
 

@@ -1,7 +1,6 @@
 """Blends of stored members: the running one during a search, and those that are kept as members."""
 
 import datetime
-import re
 import threading
 import time
 from collections import Counter
@@ -17,6 +16,8 @@ from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_current, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.results.external import foreign_folds
+from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import ranked
 
@@ -98,9 +99,8 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
     """
     if name is None:
         name = members.reserve("b")
-    elif not re.fullmatch(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,60}", name):
-        raise InputError(f"blend name {name!r} may hold up to 60 letters, digits, '-' and '_' only")
     else:
+        check_plain_word("blend name", name)
         try:
             members.path(name).mkdir(parents=True)
         except FileExistsError:
@@ -118,7 +118,12 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
         scores=result.nested,
         test_fingerprint=problem.data.test_fingerprint,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        details={**result.details(), "fold_hash": problem.plan.hash, "candidates": list(blended.members)},
+        details={
+            **result.details(),
+            "fold_hash": problem.plan.hash,
+            "candidates": list(blended.members),
+            "foreign": [member_id for member_id in result.weights if foreign_folds(members.get(member_id))],
+        },
     )
     members.finish(member, result.nested_oof, blended.test)
     return member

@@ -78,6 +78,8 @@ def why_not_current(problem: Problem, member: Member) -> str | None:
         return f"it is {member.state}"
     if member.contract != problem.contract:
         return "it was made for another train file, metric or fold plan"
+    if not member.test_fingerprint:
+        return "it has no test prediction"
     if member.test_fingerprint != problem.data.test_fingerprint:
         return "it predicts another test file"
     return None
