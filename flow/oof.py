@@ -101,7 +101,7 @@ def take_in(examiner: "Examiner", predictions: Iterable[tuple[str, Callable[[], 
         predictions: names, and how each is read; one is in memory at a time.
     """
     taken: list[Member] = []
-    refusals: list[str] = []
+    refusals: list[InputError] = []
     with intake(examiner.problem.folder) as incoming:
         for name, read in predictions:
             try:
@@ -110,21 +110,22 @@ def take_in(examiner: "Examiner", predictions: Iterable[tuple[str, Callable[[], 
                 foreign = read()
                 member = examiner.examine(foreign)
             except InputError as error:
-                refusals.append(str(error))
+                refusals.append(error)
                 continue
             if not refusals:
                 incoming.add(member, foreign.oof, foreign.test)
                 taken.append(member)
         if refusals:
-            raise InputError(_together(refusals))
+            raise _together(refusals)
     return taken
 
 
-def _together(refusals: Sequence[str]) -> str:
+def _together(refusals: Sequence[InputError]) -> InputError:
     if len(refusals) == 1:
         return refusals[0]
     more = f" · and {len(refusals) - MAX_REFUSALS} more" if len(refusals) > MAX_REFUSALS else ""
-    return f"nothing was imported, {len(refusals)} are refused: {' · '.join(refusals[:MAX_REFUSALS])}{more}"
+    shown = " · ".join(map(str, refusals[:MAX_REFUSALS]))
+    return InputError(f"nothing was imported, {len(refusals)} are refused: {shown}{more}")
 
 
 def expand(source: OofSource) -> list[OofSource]:
