@@ -67,6 +67,7 @@ class Foreign:
         columns: what the columns were called, in the order in which they are taken.
         by_name: those names, or the user, tell the classes.
         source: file names and digests.
+        notes: for people, to be kept with the warnings.
         origin: what is known of it where it was made.
     """
 
@@ -80,6 +81,7 @@ class Foreign:
     by_name: bool
     claimed: float | None
     source: dict[str, Any]
+    notes: tuple[str, ...] = ()
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -188,9 +190,12 @@ class Examiner:
         """
         file = self._open(source.oof, source.columns)
         oof, places = self._place(file, self.train)
-        test = None
+        test, notes = None, []
         if source.test is not None:
-            test = self._place(self._open(source.test, source.columns), self.test)[0]
+            test_file = self._open(source.test, source.columns)
+            test, _ = self._place(test_file, self.test)
+            if file.ids is not None and test_file.ids is None:
+                notes.append(f"{source.test.name} has no ids: its rows were taken in test's order")
         return Foreign(
             source.name,
             str(source.oof),
@@ -205,6 +210,7 @@ class Examiner:
                 kind: None if path is None else {"file": path.name, "hash": file_digest(path)}
                 for kind, path in (("oof", source.oof), ("test", source.test), ("folds", source.folds))
             },
+            tuple(notes),
         )
 
     def _open(self, path: Path, columns: Sequence[str]) -> PredictionFile:
@@ -255,8 +261,8 @@ class Examiner:
         scores = score_oof(problem.judge, foreign.oof)
         association = self._associate(foreign.oof)
         self._check_classes(foreign, scores, association)
-        self._check_rows(foreign, scores, association)
-        warnings = [*self._weak(scores), *self._check_claim(foreign, scores)]
+        unrelated = self._check_rows(foreign, scores, association)
+        warnings = [*foreign.notes, *(unrelated or self._weak(scores)), *self._check_claim(foreign, scores)]
         return Member(
             id=PREFIX + foreign.name,
             kind="imported",
@@ -299,13 +305,11 @@ class Examiner:
 
     def _check_classes(self, foreign: Foreign, scores: Scores, association: Association) -> None:
         """Refuse columns that would be much better in another order of classes."""
-        if foreign.by_name:
-            return
         metric, classes = self.problem.metric, self.form.classes
         if self.form.kind == "binary" and association.z < -SHUFFLED_Z:
             swapped = 1 - foreign.oof
             found, advice = f"they look like the chance of {classes[0]!r}", f"the chance of {classes[1]!r} is wanted"
-        elif association.order and association.order != tuple(range(len(classes))):
+        elif not foreign.by_name and association.order != tuple(range(len(association.order))):
             swapped = foreign.oof[:, association.order]
             names = ",".join(foreign.columns[place] for place in association.order)
             found = f"the columns look like other classes than {', '.join(classes)}"
@@ -320,15 +324,20 @@ class Examiner:
                 f"{advice}"
             )
 
-    def _check_rows(self, foreign: Foreign, scores: Scores, association: Association) -> None:
-        """Refuse rows in train's order by number only, if they have nothing to do with the labels."""
-        if foreign.matched == "id" or association.z >= SHUFFLED_Z:
-            return
-        raise InputError(
-            f"{foreign.where}: the predictions have nothing to do with the labels of the same rows "
-            f"({self.problem.metric.name} {scores.value:.5g}, a constant gives {self._constant_score:.5g}): "
-            f"the rows are shuffled, sorted by fold, or of another table; {self._put_in_order()}"
+    def _check_rows(self, foreign: Foreign, scores: Scores, association: Association) -> list[str]:
+        """Refuse rows that only their order tells, if they have nothing to do with the labels; else say that."""
+        if association.z >= SHUFFLED_Z:
+            return []
+        found = (
+            "the predictions fit the labels no better than shuffled rows would "
+            f"({self.problem.metric.name} {scores.value:.5g}, a constant gives {self._constant_score:.5g})"
         )
+        if foreign.matched == "order":
+            raise InputError(
+                f"{foreign.where}: {found}: they are shuffled, sorted by fold, or of another table; "
+                f"{self._put_in_order()}"
+            )
+        return [found]
 
     def _put_in_order(self) -> str:
         name = self.problem.data.id_column

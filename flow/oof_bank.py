@@ -194,7 +194,7 @@ class Bank:
             True,
             None if scores is None else scores["value"],
             {"oof": {"file": f"{self._folder.name}/{record['id']}", "hash": file_digest(place / "oof.npy")}},
-            {**record, "metric": self._meta["metric"], "contract": self._meta["contract"]},
+            origin={**record, "metric": self._meta["metric"], "contract": self._meta["contract"]},
         )
 
     def _outputs(self, path: Path, rows: RowKey, places: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ def associate(predictions: NDArray[Any], y: NDArray[Any], n_classes: int) -> Ass
         b = b - b.mean(axis=0)
         cross, label_squares = a.T @ b, b.T @ b
     variance = float((a.T @ a * label_squares).sum()) / max(1, n_rows - 1)
-    z = float(np.trace(cross)) / np.sqrt(variance) if variance > 0 else 0.0
+    z = float(np.trace(cross) / np.sqrt(variance)) if variance > 0 else 0.0
     return Association(z, _best_order(cross) if n_classes else ())
 
 

@@ -71,7 +71,7 @@ class OutputForm:
         others = [name for name in header if name != self.target]
         if is_named and (named := self._by_class(header, others)):
             return Picked(named, by_name=True)
-        for names in (list(header), others):
+        for names in (others, list(header)):  # a column named like the target holds labels, unless it is the only one
             if self._fits(len(names)):
                 return Picked(tuple(header.index(name) for name in names), by_name=False)
         raise InputError(self._misfit(header, path))
@@ -85,14 +85,20 @@ class OutputForm:
         return Picked(tuple(header.index(name) for name in asked), by_name=True)
 
     def _by_class(self, header: Sequence[str], others: Sequence[str]) -> tuple[int, ...] | None:
-        """``calm, fair, wild`` or ``p_calm, p_fair, p_wild`` in any order, also between other columns."""
-        if len(self.classes) < 2:
+        """``calm, fair, wild`` in any order and between other columns; or ``p_calm, …`` or ``calm_p, …`` alone."""
+        classes = set(self.classes)
+        if len(classes) < 2:
             return None
-        if set(self.classes) <= set(header):
+        if classes <= set(header):
             return tuple(header.index(name) for name in self.classes)
-        n = prefix_length(others, set(self.classes))
-        by_class = {name[n:]: header.index(name) for name in others} if n else {}
-        return tuple(by_class[name] for name in self.classes) if n else None
+        backwards = [name[::-1] for name in others]
+        if before := prefix_length(others, classes):
+            by_class = {name[before:]: header.index(name) for name in others}
+        elif after := prefix_length(backwards, {name[::-1] for name in classes}):
+            by_class = {name[:-after]: header.index(name) for name in others}
+        else:
+            return None
+        return tuple(by_class[name] for name in self.classes)
 
     def _fits(self, n_columns: int) -> bool:
         return n_columns in ((1, 2) if self.kind == "binary" else (self.n_outputs,))

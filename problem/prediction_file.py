@@ -15,7 +15,7 @@ from foldsmith.problem.fold_import import fold_numbers
 from foldsmith.problem.outputs import OutputForm
 from foldsmith.problem.reading import read_frame, read_header
 
-PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".npz")
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt")
 FOLD = "fold"
 PANDAS_INDEX = "Unnamed: 0"  # what pandas calls the nameless first column that it wrote itself
 
@@ -54,7 +54,7 @@ def read_predictions(
     name = path.name.lower()
     if name.removesuffix(".gz").endswith(PICKLES):
         raise InputError(
-            f"{path} is not read: loading a {path.suffix} file can run code; "
+            f"{path} is not read: loading a pickle can run code; "
             "save the predictions as .csv, .parquet or .npy (np.save of plain numbers)"
         )
     if name.endswith(".npy"):
@@ -79,6 +79,8 @@ def read_npy(path: Path) -> NDArray[Any]:
                 "save it with np.save(path, predictions.astype('float32'))"
             ) from None
         raise InputError(f"{path} cannot be read as npy: {error!s:.200}; check that the file is complete") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} holds several arrays; save one with np.save")
     return array
 
 
@@ -87,7 +89,7 @@ def _read_npy(path: Path, form: OutputForm, columns: Sequence[str]) -> Predictio
     if array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
         what = "labels, not numbers" if array.dtype.kind in "US" else f"type {array.dtype} in {array.ndim} dimensions"
         raise InputError(f"{path} holds {what}; give numbers, one row per row and one column per output")
-    table = array.reshape(len(array), -1)
+    table = array[:, None] if array.ndim == 1 else array
     numbers = [str(place) for place in range(table.shape[1])]
     picked = form.pick(numbers, path, is_named=False, asked=columns)
     names = tuple(numbers[place] for place in picked.places)

@@ -99,7 +99,7 @@ def test_json_is_one_object(foldsmith: Foldsmith, searched: Path, oof_file: Path
         (["import", "a", "--bank", "x", "--claimed", "1"], "give --oof FILE, or --bank FOLDER"),
         (["import", "a", "--bank", "nowhere"], "nowhere is no bank"),
         (["import", "--oof", "x.csv"], "needs a name"),
-        (["import", "a", "--oof", "x.pkl"], "loading a .pkl file can run code"),
+        (["import", "a", "--oof", "x.pkl"], "loading a pickle can run code"),
         (["import", "a", "--oof", "nowhere.csv"], "nowhere.csv does not exist"),
         (["export", ".", "lin-0001"], "exists and is not empty"),
     ],
@@ -115,7 +115,7 @@ def test_bad_input(foldsmith: Foldsmith, searched: Path, words: list[str], messa
 def test_planted_faults(foldsmith: Foldsmith, searched: Path, oof_file: Path) -> None:
     good = pd.read_csv(oof_file)
     for spoiled, message in (
-        (good.sample(frac=1, random_state=0).drop(columns="id"), "nothing to do with the labels"),
+        (good.sample(frac=1, random_state=0).drop(columns="id"), "fit the labels no better than shuffled rows"),
         (good.iloc[2:], "2 of 60 needed ids are missing"),
         (pd.concat([good, good[:3]]), "3 ids stand there more than once"),
         (good.assign(prediction=good["prediction"].where(good["id"] > 4)), "4 values are missing or nan"),

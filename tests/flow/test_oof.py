@@ -16,10 +16,13 @@ from foldsmith.flow.submission import make_submission
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.problem.goal import Task
+from foldsmith.problem.metrics import get_metric, known_metrics
 from foldsmith.results.external import foreign_folds
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import top_rows
 
+TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
+EVERY = [(task, name) for task in TASKS for name in known_metrics() if task in get_metric(name).tasks]
 MakeProblem = Callable[..., Problem]
 AddMember = Callable[..., Member]
 
@@ -119,15 +122,51 @@ def test_two_columns_are_the_chances_of_both_classes(make_problem: MakeProblem, 
     np.testing.assert_allclose(MemberStore(problem.folder).oof("ext-anna"), oof, atol=1e-3)
 
 
-@pytest.mark.parametrize("prefix", ["", "p_"])
-def test_columns_named_after_classes_are_put_in_order(make_problem: MakeProblem, tmp_path: Path, prefix: str) -> None:
+@pytest.mark.parametrize("name", ["{}", "p_{}", "{}_p"])
+def test_columns_named_after_classes_are_put_in_order(make_problem: MakeProblem, tmp_path: Path, name: str) -> None:
     problem = make_problem("multiclass")
     oof = chances(problem)
     frame = frame_of(problem, oof)[["wild", "id", "calm", "fair"]]
-    frame = frame.rename(columns={name: prefix + name for name in ("wild", "calm", "fair")})
+    frame = frame.rename(columns={label: name.format(label) for label in ("wild", "calm", "fair")})
     member = take(problem, save(frame.assign(y="?"), tmp_path / "oof.csv"))
     np.testing.assert_allclose(MemberStore(problem.folder).oof("ext-anna"), oof, rtol=1e-5)
     assert member.details["classes"] == "name"
+
+
+def test_labels_beside_the_predictions_are_no_predictions(make_problem: MakeProblem, tmp_path: Path) -> None:
+    problem = make_problem()
+    oof = chances(problem)
+    take(
+        problem, save(frame_of(problem, oof).assign(y=problem.data.y)[["y", "id", "prediction"]], tmp_path / "oof.csv")
+    )
+    np.testing.assert_allclose(MemberStore(problem.folder).oof("ext-anna"), oof, rtol=1e-5)
+    only = frame_of(problem, oof).rename(columns={"prediction": "y"})
+    [member] = import_oof(problem, [OofSource("only", save(only, tmp_path / "oof.csv"))])
+    np.testing.assert_allclose(MemberStore(problem.folder).oof(member.id), oof, rtol=1e-5)
+
+
+def test_a_table_that_pandas_wrote_with_its_index(make_problem: MakeProblem, tmp_path: Path) -> None:
+    problem = make_problem()
+    pd.DataFrame(chances(problem)).to_csv(tmp_path / "oof.csv")  # columns "" and "0"
+    pd.DataFrame(np.linspace(0, 1, 12)).to_csv(tmp_path / "test.csv")
+    assert take(problem, tmp_path / "oof.csv", tmp_path / "test.csv").details["matched"] == "order"
+
+
+def test_test_rows_without_ids_are_told(make_problem: MakeProblem, tmp_path: Path) -> None:
+    problem = make_problem()
+    test = npy(np.linspace(0, 1, 12), tmp_path / "test.npy")
+    member = take(problem, save(frame_of(problem), tmp_path / "oof.csv"), test)
+    assert member.details["warnings"] == ["test.npy has no ids: its rows were taken in test's order"]
+
+
+@pytest.mark.parametrize(("kind", "metric"), EVERY)
+def test_every_metric(make_problem: MakeProblem, tmp_path: Path, kind: Task, metric: str) -> None:
+    problem = make_problem(kind, metric=metric)
+    oof = chances(problem)
+    if problem.goal.kind == "regression" and kind != "regression":
+        oof = (problem.data.y + 0.1)[:, None]  # a value on the scale of the class codes
+    member = take(problem, npy(oof, tmp_path / "oof.npy"))
+    assert member.scores is not None and np.isfinite(member.scores.value) and member.details["warnings"] == []
 
 
 def test_the_user_names_the_columns(make_problem: MakeProblem, tmp_path: Path) -> None:
@@ -213,11 +252,11 @@ def test_shuffled_rows_without_ids(make_problem: MakeProblem, tmp_path: Path) ->
     shuffled = npy(np.random.default_rng(3).permutation(oof), tmp_path / "oof.npy")
     refuse(
         problem,
-        r"nothing to do with the labels .*\(auc 0\.\d+, a constant gives 0\.5\).* give a file with the id",
+        r"fit the labels no better than shuffled rows .*\(auc 0.\d+, a constant gives 0.5\).* give a file with the id",
         shuffled,
     )
     by_fold = npy(oof[np.argsort(problem.plan.valid_fold[0], kind="stable")], tmp_path / "oof.npy")
-    refuse(problem, "the rows are shuffled, sorted by fold, or of another table", by_fold)
+    refuse(problem, "they are shuffled, sorted by fold, or of another table", by_fold)
 
 
 def test_a_claimed_score_shows_rows_that_are_shuffled_in_part(make_problem: MakeProblem, tmp_path: Path) -> None:
@@ -239,6 +278,9 @@ def test_a_weak_member_with_ids_is_marked(make_problem: MakeProblem, tmp_path: P
     oof[:9] = 1 - oof[:9]
     member = take(problem, save(frame_of(problem, oof), tmp_path / "oof.csv"))
     assert "no better than the constant prediction's" in member.details["warnings"][0]
+    wrong = frame_of(problem).assign(id=np.random.default_rng(0).permutation(problem.data.train_ids))
+    [member] = import_oof(problem, [OofSource("wrong", save(wrong, tmp_path / "oof.csv"))])
+    assert member.details["warnings"][0].startswith("the predictions fit the labels no better than shuffled rows")
 
 
 # --- planted faults in numbers ---------------------------------------------------------------------------------------
@@ -312,12 +354,16 @@ def test_pickles_are_never_opened(make_problem: MakeProblem, tmp_path: Path) -> 
     problem = make_problem()
     path = tmp_path / "oof.pkl"
     frame_of(problem).to_pickle(path)
-    refuse(problem, r"oof\.pkl is not read: loading a \.pkl file can run code; save the predictions as \.csv", path)
+    refuse(problem, r"oof\.pkl is not read: loading a pickle can run code; save the predictions as \.csv", path)
     refuse(problem, r"x\.joblib is not read", tmp_path / "x.joblib")
     np.save(tmp_path / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
     refuse(problem, "holds Python objects, not plain numbers", tmp_path / "objects.npy")
     path.rename(tmp_path / "renamed.npy")
     refuse(problem, "renamed.npy (holds Python objects|cannot be read as npy)", tmp_path / "renamed.npy")
+    np.savez(tmp_path / "several.npz", a=1)
+    (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    refuse(problem, "several.npy holds several arrays", tmp_path / "several.npy")
+    refuse(problem, "has 0 columns of predictions", npy(np.zeros((60, 0)), tmp_path / "empty.npy"))
     refuse(problem, "has the unknown ending '.txt'", tmp_path / "oof.txt")
     refuse(problem, "nowhere.npy does not exist", tmp_path / "nowhere.npy")
 

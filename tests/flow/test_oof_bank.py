@@ -134,7 +134,7 @@ def test_without_ids_the_order_counts(
     export_bank(first, MemberStore(first.folder), tmp_path / "bank")
     [member] = import_bank(make_problem(name="same", train=train, test=test), tmp_path / "bank")
     assert member.details["matched"] == "order" and foreign_folds(member) is None
-    with pytest.raises(InputError, match="nothing to do with the labels"):
+    with pytest.raises(InputError, match="fit the labels no better than shuffled rows"):
         shuffled = train.sample(frac=1, random_state=1)
         import_bank(make_problem(name="shuffled", train=shuffled, test=test), tmp_path / "bank")
 
