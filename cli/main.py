@@ -32,6 +32,7 @@ COMMANDS = {
     "blend": ("combining", "Combine members into an ensemble."),
     "compare": ("combining", "Whether one member is better than another beyond luck."),
     "posthoc": ("combining", "Thresholds, multipliers and cut points, and what they are worth."),
+    "oof": ("oof", "Import predictions that were made elsewhere, and export those made here."),
     "submit": ("combining", "Write submission files."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
     "service": ("service", "Print a systemd unit that resumes the search after a reboot."),

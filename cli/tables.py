@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from foldsmith.flow.setup import Setup
     from foldsmith.flow.status import Status
     from foldsmith.problem.contract import Problem
+    from foldsmith.results.external import ExternalRow
     from foldsmith.results.members import Member
     from foldsmith.results.top import TopRow
 
@@ -33,6 +34,11 @@ MAX_ERROR = 300
 MAX_OUTSIDE = 10
 MAX_CORRELATED = 12
 LOG_LINES = 2
+
+MARKS = {
+    "n": "nested score: weights chosen on other folds than the ones they score",
+    "!": "made under other or unknown folds: good for averages, not for a stacker that is fitted on them",
+}
 
 # Columns of ``top`` that a narrow terminal goes without, the first to go first.
 DISPENSABLE = ("seconds", "stop", "pooled", "folds")
@@ -193,8 +199,38 @@ def print_top(problem: "Problem", *, n: int, failed: bool = False) -> None:
         out.print(_failed_table(rows))
     else:
         out.print(_top_table(rows, problem.metric.name, out))
-        if any(row.marks for row in rows):
-            out.print("n  nested score: weights chosen on other folds than the ones they score", soft_wrap=True)
+        for mark, meaning in MARKS.items():
+            if any(mark in row.marks for row in rows):
+                out.print(f"{mark}  {meaning}", soft_wrap=True)
+
+
+def print_external(rows: Sequence["ExternalRow"]) -> None:
+    """Imported members: what was claimed, and what was found."""
+    out = console()
+    digits = digits_for(rows[0].score)
+    table = _plain_table(
+        "member", f"{rows[0].metric} ± sem", ">claimed", ">difference", "folds", "rows by", ">rows", "test", "file"
+    )
+    for row in rows:
+        table.add_row(
+            row.member,
+            score(row.score, row.sem, digits),
+            number(row.claimed, digits),
+            "-" if row.difference is None else f"{row.difference:+.{digits}f}",
+            f"{row.folds} {row.mark}".rstrip(),
+            row.matched,
+            f"{row.rows:,} of {row.n_rows:,}",
+            row.test,
+            Text(row.file),
+        )
+    out.print(table)
+    if any(row.mark for row in rows):
+        out.print(f"!  {MARKS['!']}", soft_wrap=True)
+    if any(row.test == "no" for row in rows):
+        out.print("without a test prediction a member is for analysis only", soft_wrap=True)
+    for row in rows:
+        for warning in row.warnings:
+            out.print(Text(f"{row.member}: {warning}", style="yellow"), soft_wrap=True)
 
 
 def _failed_table(rows: Sequence["TopRow"]) -> Table:
@@ -251,7 +287,7 @@ def print_member(problem: "Problem", member: "Member") -> None:
     out.print(f"[bold]{member.id}[/bold] · {member.kind} · {escape(member.family)} · {member.state}")
     if member.scores is not None:
         scores = member.scores
-        kind = "nested" if member.kind == "blend" else "cross-validated"
+        kind = {"blend": "nested", "imported": "recomputed"}.get(member.kind, "cross-validated")
         digits = digits_for(scores.value)
         _fact(out, member.metric, f"{score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled, digits)}")
         _fact(out, "folds", "  ".join(number(value, digits) for value in scores.per_fold))
@@ -262,12 +298,25 @@ def print_member(problem: "Problem", member: "Member") -> None:
     if member.kind == "trial":
         _fact(out, "stopping", _rounds(member))
         _fact(out, "time", f"{member.seconds:.1f} s over all folds")
+    if member.kind == "imported":
+        _print_origin(out, member)
     _print_params(out, "weights" if member.kind == "blend" else "params", member.params)
     if member.error is not None:
         _fact(out, "error", f"{member.error['reason']}: {member.error['message']}", style="red")
         if member.error["tail"]:
             out.print(Text(member.error["tail"].rstrip()), soft_wrap=True)
     _fact(out, "files", str(problem.folder.members / member.id))
+
+
+def _print_origin(out: Console, member: "Member") -> None:
+    """Where an imported member comes from, and what was found on the way in."""
+    details = member.details
+    claimed = "nothing" if details["claimed"] is None else number(details["claimed"])
+    _fact(out, "claimed", claimed)
+    _fact(out, "made under", f"{details['folds']} folds")
+    _fact(out, "source", f"{details['source']['oof']['file']}, rows by {details['matched']}")
+    for warning in details["warnings"]:
+        _fact(out, "warning", warning, style="yellow")
 
 
 def _rounds(member: "Member") -> str:
@@ -404,7 +453,9 @@ def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", me
     if table.row_count:
         out.print(table)
     if blend is not None:
-        _fact(out, "members", _weights(blend.weights))
+        _fact(out, "members", _weights(blend))
+        if blend.foreign:
+            _fact(out, "", f"! {MARKS['!']}")
         if blend.against_best and blend.against_best["member"] not in ("", blend.id):
             against = blend.against_best
             _fact(
@@ -415,8 +466,10 @@ def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", me
             )
 
 
-def _weights(weights: dict[str, float]) -> str:
-    shown = [f"{name} {weight:.2f}" for name, weight in list(weights.items())[:MAX_WEIGHTS]]
+def _weights(blend: "Blend") -> str:
+    weights = blend.weights
+    marks = dict.fromkeys(blend.foreign, "!")
+    shown = [f"{name}{marks.get(name, '')} {weight:.2f}" for name, weight in list(weights.items())[:MAX_WEIGHTS]]
     rest = len(weights) - MAX_WEIGHTS
     return " · ".join([*shown, *([f"{rest} more"] if rest > 0 else [])])
 

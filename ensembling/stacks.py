@@ -21,6 +21,13 @@ def _is_chance(pool: Pool) -> bool:
     return judge.metric.goal(judge.task, judge.n_classes).kind != "regression"
 
 
+def _why_foreign(pool: Pool) -> str | None:
+    strange = sorted(pool.task.foreign.intersection(pool.names))
+    if not strange:
+        return None
+    return f"it would be fitted on members of other or unknown folds ({', '.join(strange[:3])}); leave them out"
+
+
 def _features(pool: Pool) -> tuple[tuple[str, ...], str, Floats]:
     space = "logit" if _is_chance(pool) else pool.task.space
     members = pool.names
@@ -50,9 +57,11 @@ class LinearStack:
     declares: ClassVar[frozenset[str]] = frozenset({"duplicates"})
 
     def why_not(self, pool: Pool) -> str | None:
-        """Coefficients of many members need rows."""
+        """Coefficients of many members need rows, and members of the same folds."""
         if len(pool.folds) < 2:
             return "a single fold"
+        if reason := _why_foreign(pool):
+            return reason
         return None if len(pool.rows) >= MIN_ROWS else f"{len(pool.rows)} rows, fewer than {MIN_ROWS}"
 
     def fit(self, pool: Pool) -> Stacked:
@@ -176,6 +185,8 @@ class BoostedStack:
         """Trees on predictions need many rows."""
         if len(pool.folds) < 2:
             return "a single fold"
+        if reason := _why_foreign(pool):
+            return reason
         n_rows = len(pool.rows)
         return None if n_rows >= BOOSTED_MIN_ROWS else f"{n_rows} rows, fewer than {BOOSTED_MIN_ROWS}"
 

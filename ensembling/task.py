@@ -27,12 +27,15 @@ class BlendTask:
         size: how many members a greedy selection draws, counting repetitions.
         space: where predictions are averaged, see :mod:`foldsmith.ensembling.blend_space`; the metric's own by default.
         seed: of what is drawn: bags and bootstraps.
+        foreign: members that were made under other or unknown folds: they may be averaged, but the models behind them
+            may have seen the labels that a meta-model would be judged by.
     """
 
     judge: Judge
     size: int = 25
     space: str = ""
     seed: int = 0
+    foreign: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.space:

@@ -35,6 +35,7 @@ class Blend:
         weights: by member, sum 1; of a meta-model the shares of its coefficients.
         method: that made it; ``by_method`` holds the nested scores of those that ``auto`` compared.
         against_best: the comparison with the best single member: gain, its standard error, probability, folds.
+        foreign: members that were made under other or unknown folds.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Blend:
     reason: str
     by_method: dict[str, float]
     against_best: dict[str, Any]
+    foreign: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
@@ -258,6 +260,44 @@ class Competition:
 
         return make_submission(self.problem, member)
 
+    def import_oof(
+        self,
+        name: str,
+        oof: str | Path,
+        *,
+        test: str | Path | None = None,
+        folds: str | Path | None = None,
+        claimed: float | None = None,
+        columns: Sequence[str] = (),
+    ) -> "list[Member]":
+        """Check predictions that were made elsewhere and keep them as ``ext-NAME``.
+
+        Args:
+            oof, test: csv, parquet or npy, or patterns for several; without ``test`` a member is for analysis only.
+            folds: a fold per row of train, of the plan they were made under.
+            claimed: the score they are said to have.
+            columns: to read, in the order of the classes.
+        """
+        from foldsmith.flow.oof import OofSource, import_oof
+
+        test_path, folds_path = (None if path is None else Path(path) for path in (test, folds))
+        source = OofSource(name, Path(oof), test_path, folds_path, claimed, tuple(columns))
+        return import_oof(self.problem, [source])
+
+    def import_bank(self, folder: str | Path, prefix: str = "") -> "list[Member]":
+        """Import all members of a bank that :meth:`export_oof` wrote, here or elsewhere, as ``ext-PREFIX-ID``."""
+        from foldsmith.flow.oof_bank import import_bank
+
+        return import_bank(self.problem, Path(folder), prefix)
+
+    def export_oof(
+        self, folder: str | Path, members: Sequence[str] = (), *, with_target: bool = False
+    ) -> "list[Member]":
+        """Write predictions of members (all complete ones by default) with ids and folds into a new folder."""
+        from foldsmith.flow.oof_bank import export_bank
+
+        return export_bank(self.problem, self.members, Path(folder), members, with_target=with_target)
+
     def top(self, n: int = 30) -> "pd.DataFrame":
         """The best members, one row each."""
         import pandas as pd
@@ -294,6 +334,7 @@ def _as_blend(member: "Member") -> Blend:
         details["reason"],
         details.get("by_method", {}),
         details.get("against_best", {}),
+        tuple(details.get("foreign", ())),
     )
 
 

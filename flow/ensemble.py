@@ -1,7 +1,6 @@
 """Blends of stored members: the running one during a search, and those that are kept as members."""
 
 import datetime
-import re
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,8 @@ from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.results.external import foreign_folds
+from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import ranked
 
@@ -59,8 +60,9 @@ def spread(members: Sequence[Member]) -> list[Member]:
     place: Counter[str] = Counter()
     keyed = []
     for overall, member in enumerate(members):
-        keyed.append((place[member.family], overall, member))
-        place[member.family] += 1
+        family = member.details.get("origin", {}).get("family", member.family)
+        keyed.append((place[family], overall, member))
+        place[family] += 1
     return [member for *_, member in sorted(keyed, key=lambda entry: entry[:2])]
 
 
@@ -96,8 +98,10 @@ def blend_members(
     """Combine the chosen members, best first."""
     if not chosen:
         raise InputError("there is no complete member to blend yet; run 'foldsmith search' first")
-    oofs = {member.id: members.oof(member.id) for member in spread(chosen)[: max_members(len(problem.judge.y))]}
-    task = BlendTask(problem.judge, space=request.space)
+    few = spread(chosen)[: max_members(len(problem.judge.y))]
+    oofs = {member.id: members.oof(member.id) for member in few}
+    foreign = frozenset(member.id for member in few if foreign_folds(member))
+    task = BlendTask(problem.judge, space=request.space, foreign=foreign)
     result = ensemble(request.method, oofs, task, insist=request.insist, bags=request.bags)
     tests = {name: members.test(name) for name in result.weights}
     return Blended(result, result.predict(tests), tuple(member.id for member in chosen))
@@ -138,9 +142,8 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
     """
     if name is None:
         name = members.reserve("b")
-    elif not re.fullmatch(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-]{1,60}", name):
-        raise InputError(f"blend name {name!r} may hold up to 60 letters, digits, '-' and '_' only")
     else:
+        check_plain_word("blend name", name)
         try:
             members.path(name).mkdir(parents=True)
         except FileExistsError:
@@ -165,6 +168,7 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
             "fold_hash": problem.plan.hash,
             "candidates": list(blended.members),
             "against_best": against,
+            "foreign": [member_id for member_id in result.weights if foreign_folds(members.get(member_id))],
         },
     )
     members.finish(member, result.nested_oof, blended.test)

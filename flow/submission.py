@@ -76,6 +76,8 @@ def why_not_current(problem: Problem, member: Member) -> str | None:
     """Why a member's predictions are not of this problem's folds and test rows; None when they are."""
     if reason := why_not_comparable(problem, member):
         return reason
+    if not member.test_fingerprint:
+        return "it has no test prediction"
     if member.test_fingerprint != problem.data.test_fingerprint:
         return "it predicts another test file"
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
     if column is None:
         raise InputError(f"{path} has no column 'fold' but {', '.join(map(repr, header))}; rename one to 'fold'")
     frame = read_frame(path, as_text=[id_column] if has_ids and id_column else [])
-    folds = _whole_folds(frame[column], path, column)
+    folds = fold_numbers(frame[column], path, column)
     if has_ids:
         folds = _match_ids(folds, cells.strings(frame[id_column]), ids, path)
     elif len(folds) != len(ids):
@@ -49,7 +50,12 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
     return np.where(folds < 0, -1, np.searchsorted(present, folds)).astype(np.int16)
 
 
-def _whole_folds(series: pd.Series, path: Path, column: str) -> NDArray[np.int64]:
+def fold_numbers(series: pd.Series, path: Path, column: str) -> NDArray[np.int64]:
+    """A column of fold numbers.
+
+    Raises:
+        InputError: a value is missing, not whole or below -1.
+    """
     values = cells.numbers(series)[0]
     wrong = ~np.isfinite(values) | (values != np.trunc(values)) | (values < -1)
     if wrong.any():
@@ -73,3 +79,14 @@ def _match_ids(folds: NDArray[np.int64], file_ids: pd.Series, ids: Sequence[str]
             f"{path} lacks {len(absent)} of {len(ids)} train ids, e.g. {str(ids[absent[0]])!r}; add a fold for each"
         )
     return np.asarray(folds[places])
+
+
+def is_same_partition(folds: NDArray[Any], others: NDArray[Any]) -> bool:
+    """Whether two assignments ``(n_rows,)`` put the same rows together, whatever the folds are called.
+
+    >>> is_same_partition(np.array([0, 0, 1]), np.array([2, 2, 0]))
+    True
+    """
+    first, second = np.unique(folds, return_inverse=True)[1], np.unique(others, return_inverse=True)[1]
+    pairs = np.unique(first.astype(np.int64) * (second.max(initial=0) + 1) + second)
+    return bool(len(pairs) == first.max(initial=-1) + 1 == second.max(initial=-1) + 1)

@@ -1,5 +1,7 @@
 """The target: which task it is, its classes, and its values as numbers or class codes."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -61,6 +63,12 @@ def _restore(label: str, kind: LabelDtype) -> int | float | bool | str:
     if kind == "str":
         return label
     return int(label) if kind == "int" else float(label)
+
+
+def prefix_length(header: Sequence[str], classes: set[str]) -> int:
+    """How much must be cut from ``Status_C, Status_D`` to get the classes ``C, D``; 0 when nothing does it."""
+    longest = len(os.path.commonprefix(header))
+    return next((n for n in range(longest + 1) if {name[n:] for name in header} == classes), 0)
 
 
 def type_target(

@@ -36,7 +36,7 @@ class Member:
         scores: None until complete. A blend's scores are nested.
         seconds: CPU-slot seconds of all folds.
         seeds: ``model`` and ``sampler``.
-        test_fingerprint: of the test file that ``test.npy`` predicts.
+        test_fingerprint: of the test file that ``test.npy`` predicts; empty when there is no such prediction.
         error: reason class and message of a failed trial.
         details: everything else that the family, the blend or the search wants remembered.
     """
@@ -120,11 +120,15 @@ class MemberStore:
         """Write or replace ``meta.json``."""
         write_json(self._root / member.id / "meta.json", member.to_json())
 
-    def finish(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32]) -> None:
-        """Write the arrays ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` and then the complete record."""
+    def finish(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32] | None) -> None:
+        """Write the arrays ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` and then the complete record.
+
+        Without a test prediction the member is for analysis only.
+        """
         folder = self._root / member.id
         write_array(folder / "oof.npy", oof.astype(np.float32, copy=False), sync_folder=False)
-        write_array(folder / "test.npy", test.astype(np.float32, copy=False), sync_folder=False)
+        if test is not None:
+            write_array(folder / "test.npy", test.astype(np.float32, copy=False), sync_folder=False)
         self.write(replace(member, state="complete"))
 
     def has(self, member_id: str) -> bool:

@@ -17,7 +17,7 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import write_bytes
 from foldsmith.problem.metrics import Metric
 from foldsmith.problem.reading import read_frame
-from foldsmith.problem.target import Target
+from foldsmith.problem.target import Target, prefix_length
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SubmissionForm:
         """Whether the sample has a column for each of the two classes."""
         header = [] if self.sample is None else [name for name in self.sample.columns if name != self.id_column]
         classes = set(self.target.classes)
-        return set(header) == classes or bool(_prefix_length(header, classes))
+        return set(header) == classes or bool(prefix_length(header, classes))
 
     def _like_sample(self, columns: dict[str, NDArray[Any]], sample: pd.DataFrame) -> pd.DataFrame:
         header = list(sample.columns)
@@ -76,7 +76,7 @@ class SubmissionForm:
         wanted = [name for name in header if name != id_column]
         if len(wanted) == 1 and len(columns) == 1:
             columns = {wanted[0]: next(iter(columns.values()))}
-        elif n := _prefix_length(wanted, set(columns)):
+        elif n := prefix_length(wanted, set(columns)):
             columns = {name: columns[name[n:]] for name in wanted}
         self._check_columns(wanted, list(columns))
         rows = self._rows_of(list(sample[id_column])) if id_column else self._rows_in_order(len(sample))
@@ -120,12 +120,6 @@ class SubmissionForm:
                 "give the files of one competition"
             )
         return np.arange(n_rows)
-
-
-def _prefix_length(header: list[str], classes: set[str]) -> int:
-    """How much must be cut from ``Status_C, Status_D`` to get the classes ``C, D``; 0 when nothing does it."""
-    longest = len(os.path.commonprefix(header))
-    return next((n for n in range(longest + 1) if {name[n:] for name in header} == classes), 0)
 
 
 def read_sample(path: Path) -> pd.DataFrame:

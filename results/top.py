@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from foldsmith.results.external import foreign_folds
 from foldsmith.results.members import Member, MemberStore
 
 
@@ -14,7 +15,7 @@ class TopRow:
 
     Args:
         value, sem: cross-validated score (nested for a blend) and its standard error over folds.
-        marks: ``n`` nested score.
+        marks: ``n`` nested score; ``!`` made under other or unknown folds, or a blend of such members.
         reason: class of a failure, such as ``oom``; ``error`` says it in words; ``tail`` is the end of its log.
     """
 
@@ -75,7 +76,7 @@ def _row(member: Member) -> TopRow:
         None if scores is None else scores.pooled,
         member.policy,
         member.seconds,
-        "n" if member.kind == "blend" else "",
+        ("n" if member.kind == "blend" else "") + ("!" if foreign_folds(member) else ""),
         error.get("reason", ""),
         error.get("message", ""),
         error.get("tail", ""),

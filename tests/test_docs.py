@@ -85,6 +85,19 @@ def test_rig_block_runs(place: Path) -> None:
     assert "xgb-0001" in out and "mlp-0001" in out and "lgb-0001" in out
 
 
+def test_foreign_predictions_come_and_go(place: Path) -> None:
+    (block,) = (block for block in blocks("bash") if "oof import" in block)
+    train, test = pd.read_csv(place / "train.csv"), pd.read_csv(place / "test.csv")
+    chances = 0.2 + 0.6 * train["Survived"] * np.random.default_rng(0).random(len(train))
+    pd.DataFrame({"id": train["id"], "chance": chances}).to_csv(place / "anna_oof.csv", index=False)
+    pd.DataFrame({"id": test["id"], "chance": 0.5}).to_csv(place / "anna_test.csv", index=False)
+    for folder in (".", "teammate"):
+        run_shell(f"foldsmith init {folder} --train train.csv --test test.csv --target Survived", place)
+        run_shell(f"foldsmith -C {folder} folds make", place)
+    out = run_shell(block, place)
+    assert "ext-anna" in out and "1 member in bank" in out and "ext-me-anna" in out
+
+
 def test_toml_blocks_are_sections_of_the_config() -> None:
     sections = {name: section for block in blocks("toml") for name, section in tomlkit.parse(block).unwrap().items()}
     assert set(sections) == {"rig", "hooks", "store", "spaces", "features"}
