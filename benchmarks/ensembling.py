@@ -1,4 +1,4 @@
-"""How fast a greedy selection is, beside AutoGluon's, the hillclimbers package's and a loop over scikit-learn's metrics.
+"""How fast a greedy selection is, beside AutoGluon's, the hillclimbers package's and a loop over scikit-learn.
 
 One thread, one run: 1,000 members x 100,000 rows x 50 steps per metric (ten classes where it says so). Ours is run in
 full; a peer is run on fewer members, its time per candidate and step multiplied: their loops are linear in both. A peer
@@ -7,15 +7,12 @@ that is not installed is left out. --quick takes a fifth of the rows for the met
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from foldsmith.ensembling.greedy import Greedy, best_prefix, path_weights, select
 from foldsmith.ensembling.kernels import ConfusionKernel, Kernel, make_kernel, smooth_kernel
@@ -257,6 +254,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--metrics", help="names separated by commas")
     options = parser.parse_args()
+    threadpool_limits(1)
     rows = []
     for name in options.metrics.split(",") if options.metrics else NAMES:
         ten = CLASSES.get(name, 2) == 10

@@ -22,12 +22,12 @@ def to_space(prediction: NDArray[Any], space: str) -> NDArray[np.float64]:
     values = np.asarray(prediction, np.float64)
     match space:
         case "log1p":
-            return np.log1p(values.clip(min=0))
+            return np.asarray(np.log1p(values.clip(min=0)))
         case "logit":
             if values.shape[-1] == 1:
                 inside = values.clip(EDGE, 1 - EDGE)
                 return np.asarray(np.log(inside / (1 - inside)))
-            return np.log(values.clip(EDGE))
+            return np.asarray(np.log(values.clip(EDGE)))
         case "rank":
             from scipy.stats import rankdata
 

@@ -27,6 +27,16 @@ def known_methods() -> tuple[str, ...]:
     return ("auto", *METHODS)
 
 
+def check_method(method: str) -> None:
+    """Refuse a method that is not known.
+
+    Raises:
+        UnknownNameError: no such method.
+    """
+    if method not in known_methods():
+        raise UnknownNameError("blend method", method, known_methods())
+
+
 def ensemble(
     method: str, predictions: Predictions, task: BlendTask, *, insist: bool = False, bags: int = 0
 ) -> EnsembleResult:
@@ -43,11 +53,10 @@ def ensemble(
         UnknownNameError: no such method or space.
         InputError: the method should not be used on these rows.
     """
+    check_method(method)
     check_space(task.space, task.judge.metric)
     if method == "auto" and not bags:
         return fit_auto(predictions, task)
-    if method not in METHODS:
-        raise UnknownNameError("blend method", method, known_methods())
     if bags and method != Greedy.name:
         raise InputError(f"bags are for greedy selection, not for {method}; leave them out")
     made = Greedy(bags=bags, share_of_rows=0.8) if bags else METHODS[method]()

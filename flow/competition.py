@@ -222,8 +222,8 @@ class Competition:
         """What :meth:`blend` finds, not stored."""
         from foldsmith.flow.ensemble import BlendRequest, blend_members, candidates
 
-        chosen = candidates(self.problem, self.members, members)
-        return blend_members(self.problem, self.members, chosen, BlendRequest(method, **options))
+        request = BlendRequest(method, **options)
+        return blend_members(self.problem, self.members, candidates(self.problem, self.members, members), request)
 
     def explain(self, blended: "Blended") -> "Explanation":
         """What each member carries, what others would add, whose errors are alike."""

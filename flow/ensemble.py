@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foldsmith.ensembling.comparison import Comparison, compare
 from foldsmith.ensembling.diagnosis import Explanation, explain
 from foldsmith.ensembling.greedy import max_members
-from foldsmith.ensembling.methods import ensemble
+from foldsmith.ensembling.methods import check_method, ensemble
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
@@ -90,6 +90,9 @@ class BlendRequest:
     space: str = ""
     insist: bool = False
     bags: int = 0
+
+    def __post_init__(self) -> None:
+        check_method(self.method)
 
 
 def blend_members(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -136,8 +137,21 @@ def test_folds_show(foldsmith: Foldsmith, searched: Path) -> None:
 
 def test_blend(foldsmith: Foldsmith, searched: Path) -> None:
     record = strict(foldsmith("-C", searched, "blend", "greedy", "--from", "top:2", "--name", "mine", "--json").out)
-    assert list(record) == ["id", "metric", "nested_score", "in_sample_score", "weights"]
+    assert set(record) >= {"id", "method", "metric", "nested_score", "in_sample_score", "weights", "against_best"}
     assert record["id"] == "mine" and sum(record["weights"].values()) == pytest.approx(1)
+    assert 0 <= record["against_best"]["probability"] <= 1
+
+
+def test_blend_explained_and_compared(foldsmith: Foldsmith, searched: Path) -> None:
+    """The same members by another method, with a diagnosis; and the two blends against each other."""
+    words = ("blend", "convex", "--space", "identity", "--name", "best", "--explain", "--json")
+    record = strict(foldsmith("-C", searched, *words).out)
+    explanation = record["explanation"]
+    assert record["method"] == "convex" and set(explanation["without"]) <= set(record["weights"])
+    assert np.shape(explanation["error_correlation"]) == (len(explanation["members"]),) * 2
+    compared = strict(foldsmith("-C", searched, "compare", "best", "lin-0001", "--json").out)
+    assert compared["first"] == "best" and compared["folds_won"] + compared["folds_lost"] <= 2
+    assert 0 <= compared["probability"] <= 1
 
 
 def test_resume(foldsmith: Foldsmith, searched: Path) -> None:

@@ -1,6 +1,5 @@
 """What a greedy blend keeps whatever the metric: weights, honesty, and no interest in the order of its members."""
 
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

@@ -10,16 +10,20 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from foldsmith.ensembling.fitted import fitted_from_json
 from foldsmith.ensembling.task import mix
 from foldsmith.flow import ensemble
 from foldsmith.flow.ensemble import (
     FEW_CANDIDATES,
+    BlendRequest,
     RunningEnsemble,
     blend_members,
     candidates,
+    compare_members,
     family_shares,
     keep_blend,
 )
+from foldsmith.flow.posthoc import posthoc
 from foldsmith.flow.submission import current_path, make_submission, write_baseline, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -124,7 +128,6 @@ def test_candidates_are_fresh_singles_best_first(make_problem: MakeProblem, add_
     ("name", "error", "message"),
     [
         ("lin-0009", UnknownNameError, "unknown member 'lin-0009'; did you mean"),
-        ("b01", InputError, "b01 cannot be blended: it is a blend"),
         ("lin-0004", InputError, "lin-0004 cannot be blended: it is failed"),
         ("lin-0005", InputError, "lin-0005 cannot be blended: it was made for another train file, metric or fold plan"),
         ("lin-0006", InputError, "lin-0006 cannot be blended: it predicts another test file"),
@@ -255,3 +258,70 @@ def test_a_failing_blend_does_not_end_the_thread(
     assert failed.wait(30)
     assert running.finish() is not None
     assert isinstance(running.error, MemoryError)
+
+
+def test_a_blend_is_a_member_of_the_next_level(make_problem: MakeProblem, add_member: AddMember) -> None:
+    """Only where it is named; its out-of-fold prediction is the nested one."""
+    problem = make_problem()
+    one, two, _ = add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    first = keep_blend(problem, store, blend_members(problem, store, [one, two]))
+    assert first.id not in [member.id for member in candidates(problem, store)]
+    chosen = candidates(problem, store, [first.id, one.id])
+    second = blend_members(problem, store, chosen, BlendRequest("top_mean"))
+    assert set(second.result.weights) == {first.id, one.id}
+    expected = (store.test(first.id) + store.test(one.id)) / 2
+    np.testing.assert_allclose(second.test, expected, rtol=1e-6)
+
+
+def test_a_stack_is_stored_and_predicts_the_test_rows(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    blended = blend_members(problem, store, candidates(problem, store), BlendRequest("linear_stack", insist=True))
+    member = keep_blend(problem, store, blended)
+    fitted = fitted_from_json(store.get(member.id).details["model"])
+    again = fitted.predict({name: store.test(name) for name in fitted.weights})
+    np.testing.assert_allclose(store.test(member.id), again, atol=1e-6)
+    against = member.details["against_best"]
+    assert against["member"] == candidates(problem, store)[0].id and against["n_resamples"] >= 100
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"method": "stack"}, "unknown blend method 'stack'"),
+        ({"space": "cubes"}, "unknown blend space 'cubes'"),
+        ({"method": "linear_stack"}, "linear_stack should not be used here: .* rows, fewer than 500"),
+        ({"method": "convex", "bags": 3}, "bags are for greedy selection, not for convex"),
+    ],
+)
+def test_what_should_not_be_done_is_refused(
+    make_problem: MakeProblem, add_member: AddMember, request_: dict[str, Any], message: str
+) -> None:
+    problem = make_problem()
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    with pytest.raises(InputError, match=message):
+        blend_members(problem, store, candidates(problem, store), BlendRequest(**request_))
+
+
+def test_ranks_are_for_metrics_of_order(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem("regression", metric="rmse")
+    add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    with pytest.raises(InputError, match="blend space 'rank' keeps the order only, but rmse looks at more"):
+        blend_members(problem, store, candidates(problem, store), BlendRequest(space="rank"))
+
+
+def test_members_are_compared_and_their_rules_judged(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem(metric="f1")
+    one, _, three = add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    found = compare_members(problem, store, one.id, three.id)
+    assert found.gain > 0 and found.probability > 0.5 and found.folds_won >= found.folds_lost
+    rule = posthoc(problem, one.id)
+    assert rule.in_sample >= rule.default and rule.rule["kind"] == "threshold"
+    assert one.scores is not None and rule.nested == pytest.approx(one.scores.value)
+    with pytest.raises(UnknownNameError, match="unknown member 'lin-0009'"):
+        compare_members(problem, store, one.id, "lin-0009")
