@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--data", nargs="*", type=Path, default=[])
+    parser.add_argument("--families", nargs="*", default=[], help="all that are installed by default")
     parser.add_argument("--rows", nargs="+", type=int, default=[1200])
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--trials", type=int, default=5, help="of each family, in a pool")
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two small sets, three cheap families")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    families: list[str] = []
+    families: list[str] = options.families
     if options.quick:
         options.sets, options.data, options.rows = ["diabetes", "breast_cancer"], [], [250]
         families, options.trials = ["lightgbm", "linear", "knn"], 4

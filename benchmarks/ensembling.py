@@ -39,9 +39,7 @@ def made_up(name: str, n_members: int, n_rows: int, seed: int = 0) -> tuple[Blen
     rng = np.random.default_rng(seed)
     n_classes = CLASSES.get(name, 2)
     metric = get_metric(METRIC.get(name, name))
-    one_fold = np.zeros((1, n_rows), np.int16)
-    one_fold[0, -1] = 1  # a plan has two folds at least; all but one row are in the first
-    plan = FoldPlan("imported", 2, 1, 0, one_fold)
+    plan = FoldPlan("imported", 1, 1, 0, np.zeros((1, n_rows), np.int16))  # one fold: the peers' AUC is one number
     task: Task = "regression" if n_classes == 0 else "binary" if n_classes == 2 else "multiclass"
     noise = rng.uniform(0.8, 2.5, n_members)
     if n_classes == 0:
@@ -78,13 +76,6 @@ def kernel_of(pool: Pool) -> Kernel:
     return make_kernel(pool)
 
 
-def one_fold_pool(task: BlendTask, members: Predictions) -> Pool:
-    """All rows as one fold, so that the AUC is one number, as the peers' is."""
-    pool = Pool(members, task)
-    pool.bounds = np.array([0, len(pool.rows)])
-    return pool
-
-
 def final_loss(task: BlendTask, members: Predictions, weights: dict[str, float]) -> float:
     """The plain metric of a blend, as a loss; labels by the plain rule."""
     judge = task.judge
@@ -104,7 +95,7 @@ def seconds_of(work: Callable[[], Any]) -> float:
 
 def ours(task: BlendTask, members: Predictions, steps: int = STEPS) -> tuple[float, dict[str, float]]:
     """Seconds of a selection on a pool that lies in memory, and its weights."""
-    pool = one_fold_pool(task, members)
+    pool = Pool(members, task)
     kernel = kernel_of(pool)
     kernel.losses(1.0)  # columns are gathered once, whoever selects
     found: dict[str, float] = {}

@@ -43,6 +43,14 @@ class Kernel(Protocol):
         ...
 
 
+class SmoothKernel(Kernel, Protocol):
+    """One that can also look at a few members only."""
+
+    def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
+        """``(len(members),)`` as :meth:`losses`."""
+        ...
+
+
 class Blend:
     """A blend that grows member by member, and starts as nothing.
 
@@ -80,6 +88,10 @@ class SquaredKernel:
         rest = 1 - share
         return np.asarray(rest**2 * self._inside + 2 * rest * share * self._cross + share**2 * self._diagonal)
 
+    def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
+        """See :class:`SmoothKernel`."""
+        return np.asarray(self.losses(share)[members])
+
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
         self._inside = float(self.losses(share)[member])
@@ -96,6 +108,10 @@ class LogLossKernel:
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
         return np.asarray(loops().log_loss(self._blend.columns, self._blend.value, share, self._weight))
+
+    def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
+        """See :class:`SmoothKernel`."""
+        return np.asarray(loops().log_loss(self._blend.columns[members], self._blend.value, share, self._weight))
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -117,6 +133,12 @@ class SignedLogLossKernel:
         """See :class:`Kernel`."""
         blend, pool = self._blend, self._pool
         return np.asarray(loops().signed_log_loss(blend.columns, blend.value, share, pool.weight, pool.codes))
+
+    def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
+        """See :class:`SmoothKernel`."""
+        blend, pool = self._blend, self._pool
+        given = blend.columns[members], blend.value, share
+        return np.asarray(loops().signed_log_loss(*given, pool.weight, pool.codes))
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -155,7 +177,7 @@ class AucKernel:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._blend = Blend(np.ascontiguousarray(pool.columns))
-        self._positive = (pool.codes == 1).astype(np.int64)
+        self._positive = (pool.codes == 1).astype(np.int32)
         self._bins = self._lay_bins(self._blend.columns)
 
     def _lay_bins(self, columns: Columns) -> tuple[float, float, int, int, int]:
@@ -191,46 +213,20 @@ class AucKernel:
         )
 
     def _exact(self, members: NDArray[np.int64], share: float) -> Array:
-        return np.array([1 - self._auc(self._blend.with_member(int(member), share)) for member in members])
+        return np.array([self._loss(self._blend.with_member(int(member), share)) for member in members])
 
-    def _auc(self, values: Array) -> float:
-        scores = []
-        for start, stop in zip(self._pool.bounds[:-1], self._pool.bounds[1:], strict=True):
-            if len(weight := self._pool.weight):
-                judge = self._pool.judge
-                scores.append(judge.metric.score(self._positive[start:stop], values[start:stop], weight[start:stop]))
-            else:
-                scores.append(fast_auc(values[start:stop], self._positive[start:stop]))
-        known = np.array(scores)[np.isfinite(scores)]
-        return float(known.mean()) if len(known) else np.nan
+    def _loss(self, values: Array) -> float:
+        bounds, weight = self._pool.bounds, self._pool.weight
+        if not len(weight):
+            return float(loops().exact_auc(values, self._positive, bounds, *self._bins))
+        score, y = self._pool.judge.metric.score, self._positive
+        parts = [slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        scores = np.array([score(y[part], values[part], weight[part]) for part in parts])
+        return float(1 - np.nanmean(scores)) if np.isfinite(scores).any() else np.nan
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
         self._blend.add(member, share)
-
-
-def fast_auc(values: Array, positive: NDArray[np.int64]) -> float:
-    """ROC AUC by one sort of integers that hold value and label; values one unit in the last place apart are ties.
-
-    Args:
-        values: ``(n,)`` finite.
-        positive: ``(n,)`` 0 or 1.
-    """
-    bits = np.ascontiguousarray(values + 0.0).view(np.int64)  # + 0.0: one zero, not two
-    keys = np.sort(((bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)) & ~1) | positive)
-    labels = keys & 1
-    above = int(labels.sum())
-    below = len(labels) - above
-    if above == 0 or below == 0:
-        return float("nan")
-    keys >>= 1
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    if len(starts) == len(keys):
-        ranks = float(np.flatnonzero(labels).sum()) + above  # from 1
-        return (ranks - above * (above + 1) / 2) / (above * below)
-    hits = np.add.reduceat(labels, starts).astype(np.float64)
-    others = np.diff(np.append(starts, len(keys))) - hits
-    return float(hits @ (np.cumsum(others) - 0.5 * others)) / (above * below)
 
 
 class ConfusionKernel:
@@ -244,7 +240,7 @@ class ConfusionKernel:
         rule: used at every step; None fits one per step.
     """
 
-    def __init__(self, pool: Pool, smooth: Kernel, rule: Decision | None = None) -> None:
+    def __init__(self, pool: Pool, smooth: SmoothKernel, rule: Decision | None = None) -> None:
         self._pool = pool
         self._smooth = smooth
         self._rule = rule
@@ -253,14 +249,18 @@ class ConfusionKernel:
 
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        smooth = self._smooth.losses(share)
-        rule = self._rule or self._fit_rule(self._blend.with_member(int(np.nanargmin(smooth)), share))
+        rule = self._rule or self._fit_rule(share)
         of_confusion = self._pool.judge.metric.of_confusion
         assert of_confusion is not None
         losses = 1.0 - np.asarray(of_confusion(self._tables(rule, share)), np.float64)
-        return losses + 2 * TIE * max(magnitude(losses), TIE) * np.argsort(np.argsort(smooth, kind="stable"))
+        tied = np.flatnonzero(losses <= losses.min() + TIE)
+        if len(tied) > 1:
+            order = np.argsort(np.argsort(self._smooth.losses_of(tied, share), kind="stable"))
+            losses[tied] += 2 * TIE * max(magnitude(losses), TIE) * order
+        return losses
 
-    def _fit_rule(self, blended: Array) -> Decision:
+    def _fit_rule(self, share: float) -> Decision:
+        blended = self._blend.with_member(int(np.nanargmin(self._smooth.losses(share))), share)
         rows = slice(None, None, -(-len(blended) // RULE_ROWS))
         local = local_judge(self._pool)
         everything = np.arange(len(blended))
@@ -371,7 +371,7 @@ def make_kernel(pool: Pool, *, signed: bool = False) -> Kernel:
     return ScreenedKernel(pool, smooth_kernel(pool, signed=signed), step_loss(pool))
 
 
-def smooth_kernel(pool: Pool, *, signed: bool = False) -> Kernel:
+def smooth_kernel(pool: Pool, *, signed: bool = False) -> SmoothKernel:
     """A proper loss for metrics that are none: log loss of chances, squared error of values and of ratings."""
     judge = pool.judge
     if judge.metric.goal(judge.task, judge.n_classes).kind == "regression":

@@ -76,6 +76,9 @@ def test_steps_do_what_run_does(place: Path) -> None:
     made = Path(out.strip().splitlines()[-1])
     assert re.fullmatch(r"0001_first_cv0\.\d{5}\.csv", made.name)
     assert set(pd.read_csv(place / "titanic" / made)["Survived"]) <= {0, 1}
+    (ensembles,) = (block for block in blocks("bash") if "blend --explain" in block)
+    out = run_shell(ensembles, place / "titanic")
+    assert "b_top20" in out and "without it" in out and "of b_top20 over lgb-0001" in out
 
 
 def test_rig_block_runs(place: Path) -> None:

@@ -20,7 +20,6 @@ from foldsmith.ensembling.kernels import (
     ScreenedKernel,
     SignedLogLossKernel,
     SquaredKernel,
-    fast_auc,
     make_kernel,
     smooth_kernel,
 )
@@ -170,13 +169,17 @@ def test_auc_is_scikit_learns(screened: bool, scale: float, shift: float, monkey
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_fast_auc_is_exact_with_ties_and_signs(seed: int) -> None:
+def test_auc_is_exact_with_ties_signs_and_crowds(either: ModuleType, seed: int) -> None:
+    """Whatever the bins: they only help to sort."""
     rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, 400)
+    y = rng.integers(0, 2, 400).astype(np.int32)
     values = rng.normal(size=400).round(seed % 3) * 1e3
     values[:3] = -0.0, 0.0, -0.0
-    assert fast_auc(values, y) == pytest.approx(roc_auc_score(y, values), abs=1e-12)
-    assert np.isnan(fast_auc(values, np.ones(400, np.int64)))
+    values[50:150] = 7 + 1e-9 * rng.random(100)
+    for bins in ((-5e3, 1e-4, 900_000_000, 20, 64), (-5e3, 1e-4, 0, 27, 16)):
+        loss = either.exact_auc(values, y, np.array([0, 400]), *bins)
+        assert 1 - loss == pytest.approx(roc_auc_score(y, values), abs=1e-12)
+        assert np.isnan(either.exact_auc(values, np.ones(400, np.int32), np.array([0, 400]), *bins))
 
 
 def test_auc_leaves_out_folds_with_one_class() -> None:
