@@ -72,8 +72,22 @@ def draw_set(home: Path, place: tuple[str, Path, str, str], n_rows: int, draw: i
     return made, folder, target, metric
 
 
-def fill(home: Path, name: str, data: Path, target: str, metric: str, families: Sequence[str], trials: int) -> Pool:
-    """Search with turns and no deadline; a pool that was filled before is only read."""
+def fill(
+    home: Path,
+    name: str,
+    data: Path,
+    target: str,
+    metric: str,
+    families: Sequence[str],
+    trials: int,
+    seconds: float | None = None,
+) -> Pool:
+    """Search with turns; a pool that was filled before is only read.
+
+    Args:
+        trials: of each family.
+        seconds: the time budget of a search in place of a number of trials; None has no deadline.
+    """
     from foldsmith.flow.competition import Competition, init
     from foldsmith.results.members import MemberStore
 
@@ -82,7 +96,10 @@ def fill(home: Path, name: str, data: Path, target: str, metric: str, families: 
         init(root, train=data / "train.csv", test=data / "test.csv", target=target, id="id", metric=metric)
     competition = Competition(root)
     families = families or installed(competition.problem)
-    competition.search(families, trials=trials * len(families), executor="local")
+    if seconds is None:
+        competition.search(families, trials=trials * len(families), executor="local")
+    elif not any(competition.members.all(states=["complete"])):
+        competition.search(families, time_budget=seconds, executor="local")
     problem, store = competition.problem, MemberStore(competition.problem.folder)
     members = defaultdict(list)
     for member in sorted(store.all(states=["complete"]), key=lambda member: member.details.get("trial_number", 0)):

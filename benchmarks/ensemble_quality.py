@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=[], help="all that are installed by default")
     parser.add_argument("--rows", nargs="+", type=int, default=[1200])
     parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--trials", type=int, default=5, help="of each family, in a pool")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the search that fills a pool")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--pools", type=Path, help="where pools are kept and found again; a temporary folder if not")
     parser.add_argument("--fill-only", action="store_true", help="only make the pools")
@@ -62,7 +62,7 @@ def main() -> None:
     families: list[str] = options.families
     if options.quick:
         options.sets, options.data, options.rows = ["diabetes", "breast_cancer"], [], [250]
-        families, options.trials = ["lightgbm", "linear", "knn"], 4
+        families, options.seconds = ["lightgbm", "linear", "knn"], 12.0
     with tempfile.TemporaryDirectory() as temporary:
         home = options.pools or Path(temporary)
         places = [smooth(make_set(home, name)) for name in options.sets]
@@ -72,7 +72,7 @@ def main() -> None:
             for draw in range(options.draws):
                 for place in places:
                     made = draw_set(home, place, n_rows, draw)
-                    pool = fill(home, *made, families, options.trials)
+                    pool = fill(home, *made, families, 0, options.seconds)
                     if not options.fill_only:
                         runs += judge_pool(pool, place[0], n_rows, draw, options.methods)
     records = summary(runs)

@@ -35,8 +35,8 @@ class Calibrated:
         judge = pool.judge
         if judge.metric.name not in ("log_loss", "brier"):
             return f"{judge.metric.name} does not look at the chances themselves"
-        if len(pool.folds) < 3:
-            return "fewer than 3 folds"
+        if len(pool.folds) < 2:
+            return "a single fold"
         return None if len(pool.rows) >= MIN_ROWS else f"{len(pool.rows)} rows, fewer than {MIN_ROWS}"
 
     def fit(self, pool: Pool) -> Fitted:

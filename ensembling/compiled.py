@@ -16,6 +16,7 @@ LANES = 32
 DEPTH = 16  # factors of at least 1e-15 that a product takes before its exponent must be split off
 MANTISSA = np.int64((1 << 52) - 1)
 ONE = np.int64(1023 << 52)
+MINUS_ZERO = np.int64(-(1 << 63))
 
 _compile: Any = njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
 
@@ -230,9 +231,10 @@ def exact_auc(values, positive, bounds, origin, scale, low, shift, n_bins):  # t
         side[0] = min(inside, one - inside)
         bin_ = min(max((np.int64(bits[0]) - low) >> shift, 0), n_bins // 2 - 1)
         bins[row] = n_bins - 1 - bin_ if inside > half else bin_
-    plain_bits = (values + 0.0).view(np.int64)
+    plain_bits = values.view(np.int64)
     for row in range(n_rows):
         key = plain_bits[row]
+        key = np.int64(0) if key == MINUS_ZERO else key
         key = key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)
         keys[row] = (key & ~np.int64(1)) | positive[row]
     total = 0.0

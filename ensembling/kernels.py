@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import from_space
-from foldsmith.ensembling.loops import loops
+from foldsmith.ensembling.loops import COMPILED_FROM, compiled_loops
 from foldsmith.ensembling.plain import side_key
 from foldsmith.ensembling.pool import Pool
+from foldsmith.ensembling.task import BlendTask
 from foldsmith.problem.decisions import ClassMultipliers, CutPoints, Decision, Threshold
 from foldsmith.problem.scoring import Judge
 
@@ -102,16 +103,18 @@ class LogLossKernel:
     """Log loss of the chance given to each row's own class."""
 
     def __init__(self, pool: Pool) -> None:
-        self._weight = pool.weight
+        self._pool = pool
         self._blend = Blend(pool.true_class)
 
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
-        return np.asarray(loops().log_loss(self._blend.columns, self._blend.value, share, self._weight))
+        return np.asarray(self._pool.loops.log_loss(self._blend.columns, self._blend.value, share, self._pool.weight))
 
     def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
         """See :class:`SmoothKernel`."""
-        return np.asarray(loops().log_loss(self._blend.columns[members], self._blend.value, share, self._weight))
+        return np.asarray(
+            self._pool.loops.log_loss(self._blend.columns[members], self._blend.value, share, self._pool.weight)
+        )
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -132,13 +135,13 @@ class SignedLogLossKernel:
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
         blend, pool = self._blend, self._pool
-        return np.asarray(loops().signed_log_loss(blend.columns, blend.value, share, pool.weight, pool.codes))
+        return np.asarray(pool.loops.signed_log_loss(blend.columns, blend.value, share, pool.weight, pool.codes))
 
     def losses_of(self, members: NDArray[np.int64], share: float) -> Array:
         """See :class:`SmoothKernel`."""
         blend, pool = self._blend, self._pool
         given = blend.columns[members], blend.value, share
-        return np.asarray(loops().signed_log_loss(*given, pool.weight, pool.codes))
+        return np.asarray(pool.loops.signed_log_loss(*given, pool.weight, pool.codes))
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -155,7 +158,7 @@ class AbsoluteKernel:
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
         blend, pool = self._blend, self._pool
-        return np.asarray(loops().absolute(blend.columns, blend.value, share, pool.weight, pool.target))
+        return np.asarray(pool.loops.absolute(blend.columns, blend.value, share, pool.weight, pool.target))
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -209,7 +212,9 @@ class AucKernel:
     def _screen(self, share: float) -> Array:
         blend, pool = self._blend, self._pool
         return np.asarray(
-            loops().binned_auc(blend.columns, blend.value, share, pool.weight, self._positive, pool.bounds, *self._bins)
+            pool.loops.binned_auc(
+                blend.columns, blend.value, share, pool.weight, self._positive, pool.bounds, *self._bins
+            )
         )
 
     def _exact(self, members: NDArray[np.int64], share: float) -> Array:
@@ -218,7 +223,7 @@ class AucKernel:
     def _loss(self, values: Array) -> float:
         bounds, weight = self._pool.bounds, self._pool.weight
         if not len(weight):
-            return float(loops().exact_auc(values, self._positive, bounds, *self._bins))
+            return float(self._pool.loops.exact_auc(values, self._positive, bounds, *self._bins))
         score, y = self._pool.judge.metric.score, self._positive
         parts = [slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
         scores = np.array([score(y[part], values[part], weight[part]) for part in parts])
@@ -272,12 +277,12 @@ class ConfusionKernel:
         match rule:
             case Threshold(value):
                 positive = (pool.codes == 1).astype(np.float64)
-                return np.asarray(loops().confusion_of_threshold(*given, positive, value))
+                return np.asarray(pool.loops.confusion_of_threshold(*given, positive, value))
             case CutPoints(cuts):
                 n_classes = max(len(cuts) + 1, pool.judge.n_classes)
-                return np.asarray(loops().confusion_of_cuts(*given, pool.codes, np.array(cuts), n_classes))
+                return np.asarray(pool.loops.confusion_of_cuts(*given, pool.codes, np.array(cuts), n_classes))
             case ClassMultipliers(multipliers):
-                return np.asarray(loops().confusion_of_classes(*given, pool.codes, np.array(multipliers)))
+                return np.asarray(pool.loops.confusion_of_classes(*given, pool.codes, np.array(multipliers)))
 
     def add(self, member: int, share: float) -> None:
         """See :class:`Kernel`."""
@@ -426,3 +431,18 @@ def step_loss(pool: Pool) -> StepLoss:
         return lambda blended: sign * local.score(everything, rule.apply(blended))
 
     return of_rule
+
+
+def warm_up(task: BlendTask, n_members: int) -> None:
+    """Compile, or load, what selections of this metric need, if so many members will call for it."""
+    if n_members * len(task.rows) < COMPILED_FROM:
+        return
+    rng = np.random.default_rng(0)
+    judge = task.judge
+    n_outputs = judge.metric.goal(judge.task, judge.n_classes).n_outputs
+    shape = (len(judge.y), n_outputs)
+    some = {str(n): rng.random(shape, np.float32) for n in range(AucKernel.N_EXACT + 1)}
+    kernel = make_kernel(Pool(some, task, loops=compiled_loops()))
+    kernel.losses(1.0)
+    kernel.add(0, 1.0)
+    kernel.losses(0.5)

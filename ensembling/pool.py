@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import to_space
-from foldsmith.ensembling.loops import loops
+from foldsmith.ensembling.loops import loops_for
 from foldsmith.ensembling.task import BlendTask, Predictions
 from foldsmith.problem.files import digest
 from foldsmith.problem.scoring import Judge
@@ -25,6 +26,7 @@ class Pool:
             once per pool and copied as float32, so a pool of 1,000 members x 600,000 rows takes 2.4 GB.
         task: metric, labels, folds.
         folds: whose rows are used; all by default.
+        loops: those of the kernels, chosen by the size of the pool by default.
 
     Attributes:
         predictions: as given.
@@ -33,10 +35,17 @@ class Pool:
         bounds: ``(n_folds + 1,)`` where each fold begins in them.
     """
 
-    def __init__(self, predictions: Predictions, task: BlendTask, folds: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        predictions: Predictions,
+        task: BlendTask,
+        folds: Sequence[int] | None = None,
+        loops: ModuleType | None = None,
+    ) -> None:
         self.task = task
         self.predictions = predictions
         self.names = tuple(_distinct(predictions))
+        self._loops = loops
         present = np.unique(task.fold_of_row[task.rows]).tolist()
         self._gram = FoldGram(self)
         self._settle(present if folds is None else folds)
@@ -51,6 +60,7 @@ class Pool:
         """The same members on the rows of some folds; Gram columns are shared with this pool."""
         other = Pool.__new__(Pool)
         other.task, other.names, other.predictions = self.task, self.names, self.predictions
+        other._loops = self._loops
         other._gram = self._gram
         other._settle(folds)
         return other
@@ -64,7 +74,7 @@ class Pool:
         chosen = [self.names[member] for member in members]
         other = Pool.__new__(Pool)
         other.task, other.names = self.task, tuple(chosen)
-        other.predictions = self.predictions
+        other.predictions, other._loops = self.predictions, self._loops
         other._gram = FoldGram(other)
         other._settle(self._gram.pool.folds)
         return other.of_folds(self.folds)
@@ -79,6 +89,11 @@ class Pool:
             kept.append(np.sort(rng.permutation(self.rows[start:stop])[:n_rows]))
         other.rows, other.bounds = np.concatenate(kept), np.cumsum([0, *map(len, kept)])
         return other
+
+    @property
+    def loops(self) -> ModuleType:
+        """The loops over all members that suit this pool."""
+        return self._loops or loops_for(len(self.names) * len(self.rows))
 
     @property
     def judge(self) -> Judge:
@@ -187,7 +202,7 @@ class FoldGram:
         if member not in self._columns:
             columns, y, weight = self._residuals
             other = columns[member].astype(np.float64) - y
-            self._columns[member] = loops().products(columns, y, other, weight, self.pool.bounds)
+            self._columns[member] = self.pool.loops.products(columns, y, other, weight, self.pool.bounds)
         return np.asarray(self._columns[member][self._places(folds)].sum(axis=0))
 
     @cached_property

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foldsmith.ensembling.comparison import Comparison, compare
 from foldsmith.ensembling.diagnosis import Explanation, explain
 from foldsmith.ensembling.greedy import max_members
+from foldsmith.ensembling.kernels import warm_up
 from foldsmith.ensembling.methods import check_method, ensemble
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.flow.models import ModelKeeper
@@ -249,6 +250,8 @@ class RunningEnsemble:
         return self.best
 
     def _work(self) -> None:
+        task = BlendTask(self._problem.judge)
+        warm_up(task, max_members(len(task.rows)))  # now, while the first members are fitted, and off the clock
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()

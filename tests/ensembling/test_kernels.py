@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from foldsmith.ensembling import compiled, kernels, loops, plain, pool
+from foldsmith.ensembling import compiled, kernels, loops, plain
 from foldsmith.ensembling.kernels import (
     AbsoluteKernel,
     AucKernel,
@@ -88,8 +88,7 @@ CASES: list[tuple[str, int, int, type]] = [
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The loops of numba, and those of NumPy."""
     module: ModuleType = request.param
-    monkeypatch.setattr(kernels, "loops", lambda: module)
-    monkeypatch.setattr(pool, "loops", lambda: module)
+    monkeypatch.setattr(Pool, "loops", module)
     return module
 
 
@@ -176,7 +175,7 @@ def test_auc_is_exact_with_ties_signs_and_crowds(either: ModuleType, seed: int) 
     values = rng.normal(size=400).round(seed % 3) * 1e3
     values[:3] = -0.0, 0.0, -0.0
     values[50:150] = 7 + 1e-9 * rng.random(100)
-    for bins in ((-5e3, 1e-4, 900_000_000, 20, 64), (-5e3, 1e-4, 0, 27, 16)):
+    for bins in ((-5e3, 1e-4, 900_000_000, 23, 64), (-5e3, 1e-4, 0, 27, 16)):
         loss = either.exact_auc(values, y, np.array([0, 400]), *bins)
         assert 1 - loss == pytest.approx(roc_auc_score(y, values), abs=1e-12)
         assert np.isnan(either.exact_auc(values, np.ones(400, np.int32), np.array([0, 400]), *bins))
@@ -284,13 +283,28 @@ def test_other_spaces_go_through_the_metric_itself(space: str) -> None:
     np.testing.assert_allclose(kernel.losses(0.5), expected, rtol=1e-5)
 
 
-def test_without_numba_numpy_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_work_is_not_compiled_and_numpy_stands_in_for_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loops.loops_for(1000) is plain and loops.loops_for(10**6) is compiled
     monkeypatch.setitem(sys.modules, "foldsmith.ensembling.compiled", None)
-    loops.loops.cache_clear()
+    loops._module.cache_clear()
     try:
-        assert loops.loops() is plain
+        assert loops.loops_for(10**6) is plain
     finally:
-        loops.loops.cache_clear()
+        loops._module.cache_clear()
+
+
+@pytest.mark.parametrize(("metric", "n_classes", "n_outputs"), [("auc", 2, 1), ("rmse", 0, 1), ("mcc", 3, 3)])
+def test_warming_up_uses_the_compiled_loops(
+    metric: str, n_classes: int, n_outputs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where many rows will call for them."""
+    task, _ = problem(metric, n_classes, n_outputs)
+    monkeypatch.setattr(kernels, "compiled_loops", lambda: pytest.fail("not for so little work"))
+    kernels.warm_up(task, 50)
+    seen: list[bool] = []
+    monkeypatch.setattr(kernels, "compiled_loops", lambda: seen.append(True) or compiled)
+    kernels.warm_up(task, 10_000)
+    assert seen == [True]
 
 
 def test_gram_columns_are_shared_by_folds() -> None:
