@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-MAX_HELD_OUT = 6000
-
 
 @dataclass(frozen=True)
 class Pool:
@@ -49,29 +47,6 @@ def copy_set(path: Path) -> tuple[str, Path, str, str]:
     return path.name, path, meta["target"], meta["metric"]
 
 
-def draw_set(home: Path, place: tuple[str, Path, str, str], n_rows: int, draw: int) -> tuple[str, Path, str, str]:
-    """A smaller competition drawn from all labelled rows of a set, with up to 6,000 others held out.
-
-    Args:
-        n_rows: to train on, at most 70 % of all.
-        draw: seed; another one draws other rows.
-    """
-    name, source, target, metric = place
-    train, test = pd.read_csv(source / "train.csv"), pd.read_csv(source / "test.csv")
-    labels = pd.read_csv(source / "test_labels.csv")[["id", target]]
-    every = pd.concat([train, test.merge(labels, on="id")], ignore_index=True)
-    every = every.iloc[np.random.default_rng(draw).permutation(len(every))]
-    made = f"{name}-{n_rows}-{draw}"
-    n_rows = min(n_rows, round(0.7 * len(every)))
-    folder = home / f"{made}-data"
-    folder.mkdir(parents=True, exist_ok=True)
-    held_out = every.iloc[n_rows : n_rows + MAX_HELD_OUT]
-    every.iloc[:n_rows].to_csv(folder / "train.csv", index=False)
-    held_out.drop(columns=target).to_csv(folder / "test.csv", index=False)
-    held_out[["id", target]].to_csv(folder / "test_labels.csv", index=False)
-    return made, folder, target, metric
-
-
 def fill(
     home: Path,
     name: str,
@@ -80,14 +55,8 @@ def fill(
     metric: str,
     families: Sequence[str],
     trials: int,
-    seconds: float | None = None,
 ) -> Pool:
-    """Search with turns; a pool that was filled before is only read.
-
-    Args:
-        trials: of each family.
-        seconds: the time budget of a search in place of a number of trials; None has no deadline.
-    """
+    """Search with turns and no deadline; a pool that was filled before is only read."""
     from foldsmith.flow.competition import Competition, init
     from foldsmith.results.members import MemberStore
 
@@ -96,10 +65,7 @@ def fill(
         init(root, train=data / "train.csv", test=data / "test.csv", target=target, id="id", metric=metric)
     competition = Competition(root)
     families = families or installed(competition.problem)
-    if seconds is None:
-        competition.search(families, trials=trials * len(families), executor="local")
-    elif not any(competition.members.all(states=["complete"])):
-        competition.search(families, time_budget=seconds, executor="local")
+    competition.search(families, trials=trials * len(families), executor="local")
     problem, store = competition.problem, MemberStore(competition.problem.folder)
     members = defaultdict(list)
     for member in sorted(store.all(states=["complete"]), key=lambda member: member.details.get("trial_number", 0)):
