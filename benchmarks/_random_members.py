@@ -1,4 +1,4 @@
-"""Pools of many real members in little time: random configurations of seven kinds of models on plain encoded columns."""
+"""Pools of many real members in little time: random configurations of seven kinds of models on plain columns."""
 
 import json
 from collections.abc import Iterator

@@ -65,13 +65,13 @@ def _surely_gains(logits: Floats, pool: Pool) -> bool:
 
 
 def _neutral(logits: Floats) -> Floats:
-    return np.concatenate([[1.0], np.zeros(logits.shape[1])])
+    return np.asarray(np.concatenate([[1.0], np.zeros(logits.shape[1])]))
 
 
 def _losses(parameters: Floats, logits: Floats, codes: NDArray[np.int64]) -> Floats:
     values = parameters[0] * logits + parameters[1:]
     if values.shape[1] == 1:
-        return np.logaddexp(0, np.where(codes == 1, -values[:, 0], values[:, 0]))
+        return np.asarray(np.logaddexp(0, np.where(codes == 1, -values[:, 0], values[:, 0])))
     return np.asarray(np.logaddexp.reduce(values, axis=1) - values[np.arange(len(codes)), codes])
 
 

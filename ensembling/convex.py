@@ -50,7 +50,7 @@ class Convex:
             candidates = pool.of_members(best.tolist())
         weights = _pruned(_optimum(candidates))
         found = dict(zip(candidates.names, weights.tolist(), strict=True))
-        note = f"optimal on the simplex: {weighted_reason(np.count_nonzero(weights), len(pool.names))}"
+        note = f"optimal on the simplex: {weighted_reason(int(np.count_nonzero(weights)), len(pool.names))}"
         return Weighted(by_weight(found), pool.task.space, note=note)
 
 
@@ -65,7 +65,7 @@ def _optimum(pool: Pool) -> Floats:
 
 def _pruned(weights: Floats) -> Floats:
     kept = np.where(weights < SMALL, 0.0, weights)
-    return kept / kept.sum()
+    return np.asarray(kept / kept.sum())
 
 
 def least_squares_weights(gram: Floats) -> Floats:
@@ -74,7 +74,7 @@ def least_squares_weights(gram: Floats) -> Floats:
     if scale <= 0:  # a member without any error
         return np.full(len(gram), 1 / len(gram))
     x = _least_quadratic(gram / scale, np.ones(len(gram)))
-    return x / x.sum()
+    return np.asarray(x / x.sum())
 
 
 def _least_quadratic(hessian: Floats, right: Floats) -> Floats:
@@ -118,7 +118,7 @@ def mixture_weights(chances: NDArray[np.float32], weight: Floats, most_steps: in
         if best - lowered < 1e-12 * max(1.0, abs(best)):
             break
         x, best = x + step * (aim - x), lowered
-    return x / x.sum()
+    return np.asarray(x / x.sum())
 
 
 def _backtrack(loss: Callable[[Floats], float], x: Floats, direction: Floats, start: float) -> tuple[float, float]:

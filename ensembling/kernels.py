@@ -65,7 +65,7 @@ class Blend:
 
     def with_member(self, member: int, share: float) -> Array:
         """The blend after a member took a share of it."""
-        return (1 - share) * self.value + share * self.columns[member].astype(np.float64)
+        return np.asarray((1 - share) * self.value + share * self.columns[member].astype(np.float64))
 
     def add(self, member: int, share: float) -> None:
         """Give a member a share."""
@@ -418,17 +418,25 @@ def valid_chances(values: Array, pool: Pool) -> Array:
 
 
 def step_loss(pool: Pool) -> StepLoss:
-    """The metric as a loss; class multipliers are those of the step's favourite, fitted on some of the rows."""
+    """The metric as a loss; class multipliers are those of a step's favourite, fitted on some of the rows now and then.
+
+    Finding them takes far longer than a score.
+    """
     local = local_judge(pool)
     if local.metric.decision_for(local.task) != "multipliers" or not local.needs_labels:
         loss = plain_loss(pool)
         return lambda favourite: loss
     sign = -1.0 if local.metric.greater_is_better else 1.0
     everything = np.arange(len(pool.rows))
+    n_steps, rule = 0, None
 
     def of_rule(favourite: Array) -> Callable[[Array], float]:
-        rule = local.decide(everything[:: -(-len(everything) // RULE_ROWS)], favourite)
-        return lambda blended: sign * local.score(everything, rule.apply(blended))
+        nonlocal n_steps, rule
+        n_steps += 1
+        if rule is None or n_steps & (n_steps - 1) == 0:  # anew at steps 1, 2, 4, 8, …: later it hardly changes
+            rule = local.decide(everything[:: -(-len(everything) // RULE_ROWS)], favourite)
+        decided = rule
+        return lambda blended: sign * local.score(everything, decided.apply(blended))
 
     return of_rule
 

@@ -205,7 +205,7 @@ class BoostedStack:
             for start, stop in zip(few.bounds[:-1].tolist(), few.bounds[1:].tolist(), strict=True)
         ]
         curves = lightgbm.cv(params, data, 500, folds=folds, callbacks=[lightgbm.early_stopping(30, verbose=False)])
-        rounds = len(next(iter(curves.values())))
+        rounds = len(next(curve for curve in curves.values() if isinstance(curve, list)))
         model = lightgbm.train(
             params, lightgbm.Dataset(features, y, weight=few.weight if len(few.weight) else None), rounds
         )

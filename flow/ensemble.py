@@ -1,6 +1,7 @@
 """Blends of stored members: the running one during a search, and those that are kept as members."""
 
 import datetime
+import math
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.top import ranked
 
 FEW_CANDIDATES = 10
+AUTO_SHARE = 0.04  # of a search's time that the automatic choice may take at its end
+AUTO_COST = 20  # what it is taken to cost in greedy selections before it was tried
 
 
 def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | None = None) -> list[Member]:
@@ -192,14 +195,23 @@ class RunningEnsemble:
     stored blends of earlier calls included; but one chosen from few candidates gives way to any later one: where
     there is nothing to choose, nothing is lost to the choice, and its nested score looks too good beside the others.
 
+    Beside the search members are selected greedily. Where there is time, the automatic choice among all methods is
+    tried, too, and it has the last word: see :mod:`foldsmith.ensembling.auto`.
+
+    Args:
+        budget_seconds: of the search; None without a deadline.
+
     Attributes:
         standing: nested score, standard error and size of the best ensemble; None before the first.
         best: the best ensemble if it was found in this call, else None.
         shares: of the latest cross-fitted ensemble's weights, by family; empty before the first.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, budget_seconds: float | None = None) -> None:
         self._problem = problem
+        self._auto_limit = math.inf if budget_seconds is None else AUTO_SHARE * budget_seconds
+        self._auto_seconds: float | None = None
+        self._auto_candidates = 0  # of the last try of the automatic choice
         self._members = MemberStore(problem.folder)
         self._keeper = ModelKeeper(problem, self._members)
         self._wake = threading.Event()
@@ -233,8 +245,13 @@ class RunningEnsemble:
 
     @property
     def reserve_seconds(self) -> float:
-        """What a last blend, its submission and the end of the process are expected to need."""
-        return 1.5 + 2.0 * self._seconds
+        """What the last blends, their submission and the end of the process are expected to need."""
+        return 1.5 + 2.0 * self._seconds + (1.5 * (self._auto_seconds or 0.0) if self._affords_auto else 0.0)
+
+    @property
+    def _affords_auto(self) -> bool:
+        seconds = AUTO_COST * self._seconds if self._auto_seconds is None else self._auto_seconds
+        return seconds <= self._auto_limit
 
     def stop(self) -> None:
         """Let the thread end after what it is doing."""
@@ -247,17 +264,30 @@ class RunningEnsemble:
         if self._thread.is_alive():
             self._thread.join()
         self._refresh()
+        if self._auto_seconds is not None and self._affords_auto:
+            self._try_auto()
         return self.best
 
     def _work(self) -> None:
-        task = BlendTask(self._problem.judge)
-        warm_up(task, max_members(len(task.rows)))  # now, while the first members are fitted, and off the clock
+        try:
+            task = BlendTask(self._problem.judge)
+            warm_up(task, max_members(len(task.rows)))  # now, while the first members are fitted, and off the clock
+        except Exception as error:
+            self.error = error
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()
             if self._stop.is_set():
                 return
             self._refresh()
+            latest = self._latest
+            if (
+                latest is not None
+                and len(latest.members) >= max(FEW_CANDIDATES, 1.5 * self._auto_candidates)
+                and self._affords_auto
+            ):
+                self._try_auto()
+                self._stop.wait(4 * (self._auto_seconds or 0.0))
             self._stop.wait(4 * self._seconds)
 
     def _refresh(self) -> None:
@@ -269,9 +299,29 @@ class RunningEnsemble:
         except Exception as error:  # shown at the end; neither the search nor its last submission may be lost
             self.error = error
 
+    def _try_auto(self) -> None:
+        """Let the automatic choice combine the members that the latest ensemble was selected from."""
+        assert self._latest is not None
+        began = time.perf_counter()
+        try:
+            chosen = [self._members.get(member) for member in self._latest.members]
+            blended = blend_members(self._problem, self._members, chosen, BlendRequest("auto"))
+            self._consider(blended, chosen)
+        except Exception as error:
+            self.error = error
+        self._auto_candidates = len(self._latest.members)
+        self._auto_seconds = time.perf_counter() - began
+
     def _update(self, chosen: Sequence[Member]) -> None:
         began = time.perf_counter()
         blended = blend_members(self._problem, self._members, chosen)
+        self._latest = blended
+        self.shares = family_shares(blended.result, chosen)
+        self._consider(blended, chosen)
+        self._seconds = time.perf_counter() - began
+
+    def _consider(self, blended: Blended, chosen: Sequence[Member]) -> None:
+        """Make an ensemble the current one if it is the best so far."""
         nested = blended.result.nested
         if (
             self.standing is None
@@ -282,8 +332,5 @@ class RunningEnsemble:
             write_current(self._problem, blended.test, blended.result.decision)
             self.standing = (nested.value, nested.sem, len(blended.result.weights))
             self.best = blended
-        self._latest = blended
-        self.shares = family_shares(blended.result, chosen)
         in_use = set(blended.result.weights) | set(self.best.result.weights if self.best else ())
-        self._keeper.trim(chosen, in_use)
-        self._seconds = time.perf_counter() - began
+        self._keeper.trim(chosen, in_use | set(self._latest.result.weights if self._latest else ()))

@@ -76,7 +76,8 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
             write_baseline(problem)
         remember(problem, request)
         forget(problem.folder)  # the search before: another phase, another time left
-        ensemble, mirror = RunningEnsemble(problem), SearchMirror(problem.folder, problem.config.store.mirror)
+        ensemble = RunningEnsemble(problem, request.budget_seconds)
+        mirror = SearchMirror(problem.folder, problem.config.store.mirror)
         mirror.start()
         ensemble.start()
         try:

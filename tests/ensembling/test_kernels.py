@@ -301,10 +301,15 @@ def test_warming_up_uses_the_compiled_loops(
     task, _ = problem(metric, n_classes, n_outputs)
     monkeypatch.setattr(kernels, "compiled_loops", lambda: pytest.fail("not for so little work"))
     kernels.warm_up(task, 50)
-    seen: list[bool] = []
-    monkeypatch.setattr(kernels, "compiled_loops", lambda: seen.append(True) or compiled)
+    called: list[int] = []
+
+    def loops_() -> ModuleType:
+        called.append(1)
+        return compiled
+
+    monkeypatch.setattr(kernels, "compiled_loops", loops_)
     kernels.warm_up(task, 10_000)
-    assert seen == [True]
+    assert called == [1]
 
 
 def test_gram_columns_are_shared_by_folds() -> None:

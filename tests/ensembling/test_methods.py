@@ -124,7 +124,8 @@ def test_shy_chances_are_calibrated_and_little_data_is_left_alone() -> None:
     assert calibrated.nested.value < plain.nested.value * 0.97
     assert calibrated.fitted.to_json()["temperature"] > 1.5
     with pytest.raises(InputError, match="calibrated should not be used here: 90 rows, fewer than 900"):
-        ensemble("calibrated", *reversed(problem(("log_loss", 3, 3))))
+        little, few = problem(("log_loss", 3, 3))
+        ensemble("calibrated", few, little)
 
 
 @every_case

@@ -231,6 +231,40 @@ def test_a_blend_of_few_candidates_gives_way(make_problem: MakeProblem, add_memb
     assert running.best is not None and running.best.members == (later.id,)
 
 
+def test_the_automatic_choice_has_the_last_word_where_there_is_time(
+    make_problem: MakeProblem, add_member: AddMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = make_problem()
+    monkeypatch.setattr(ensemble, "FEW_CANDIDATES", 3)
+    add_three(problem, add_member)
+    methods: list[str] = []
+    blend = ensemble.blend_members
+
+    def record(*words: Any) -> Any:
+        methods.append(words[3].method if len(words) > 3 else "greedy")
+        return blend(*words)
+
+    monkeypatch.setattr(ensemble, "blend_members", record)
+    hurried = RunningEnsemble(problem, budget_seconds=0.01)
+    hurried.start()
+    hurried.finish()
+    assert set(methods) == {"greedy"}
+    tried = threading.Event()
+    calm = RunningEnsemble(problem)
+    try_auto = calm._try_auto
+
+    def try_it() -> None:
+        try_auto()
+        tried.set()
+
+    monkeypatch.setattr(calm, "_try_auto", try_it)
+    calm.start()
+    assert tried.wait(60)
+    assert calm.finish() is not None and calm.error is None
+    assert methods[-1] == "auto" and methods.count("auto") == 2
+    assert calm.reserve_seconds > 1.5 + 2 * calm._seconds
+
+
 def test_without_members_there_is_no_ensemble(make_problem: MakeProblem) -> None:
     running = RunningEnsemble(make_problem())
     running.start()

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.greedy import greedy
+from foldsmith.ensembling.methods import ensemble
 from foldsmith.ensembling.task import BlendTask
 from foldsmith.problem.columns import Column
 from foldsmith.problem.folds import FoldPlan
@@ -138,7 +138,7 @@ def test_a_blend_of_noise_is_at_chance_where_it_is_nested(
     # More members than families have: chance finds some that do well on all rows together.
     rng = np.random.default_rng(0)
     members = kept | {f"noise {n}": rng.random((N_ROWS, 1), np.float32) for n in range(20)}
-    result = greedy(members, BlendTask(Judge(get_metric("auc"), "binary", 2, y, plan)))
+    result = ensemble("greedy", members, BlendTask(Judge(get_metric("auc"), "binary", 2, y, plan)))
     assert abs(standard_errors(result.nested_oof, y, plan)) < N_SE
     flattering = (result.in_sample - 0.5) / np.sqrt((N_ROWS + 1) / (3 * N_ROWS**2))
     assert flattering > 2, "the blend's score on the rows that chose it is what the nested one is there to replace"
