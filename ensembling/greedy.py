@@ -47,6 +47,9 @@ class Greedy:
         """See :class:`foldsmith.ensembling.method.Method`."""
         if self.bags:
             return self._bagged(pool)
+        return pool.once(("greedy", self.size), lambda: self._selected(pool))
+
+    def _selected(self, pool: Pool) -> Weighted:
         path, losses = select(make_kernel(pool), self.size or pool.task.size)
         best = best_prefix(losses)
         trace = tuple(Step(pool.names[member], shown(pool, loss)) for member, loss in zip(path, losses, strict=True))

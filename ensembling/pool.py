@@ -1,9 +1,9 @@
 """Members' predictions as the methods work on them: covered rows, fold after fold, in the space of averaging."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from foldsmith.ensembling.task import BlendTask, Predictions
 from foldsmith.problem.files import digest
 from foldsmith.problem.scoring import Judge
 
+T = TypeVar("T")
 MAX_BYTES = 4 << 30
 NONE = np.empty(0)
 
@@ -48,6 +49,7 @@ class Pool:
         self._loops = loops
         present = np.unique(task.fold_of_row[task.rows]).tolist()
         self._gram = FoldGram(self)
+        self._memo: dict[Any, Any] = {}
         self._settle(present if folds is None else folds)
 
     def _settle(self, folds: Sequence[int]) -> None:
@@ -61,7 +63,7 @@ class Pool:
         other = Pool.__new__(Pool)
         other.task, other.names, other.predictions = self.task, self.names, self.predictions
         other._loops = self._loops
-        other._gram = self._gram
+        other._gram, other._memo = self._gram, self._memo
         other._settle(folds)
         return other
 
@@ -75,20 +77,28 @@ class Pool:
         other = Pool.__new__(Pool)
         other.task, other.names = self.task, tuple(chosen)
         other.predictions, other._loops = self.predictions, self._loops
-        other._gram = FoldGram(other)
+        other._gram, other._memo = FoldGram(other), {}
         other._settle(self._gram.pool.folds)
         return other.of_folds(self.folds)
 
     def sampled(self, share: float, rng: np.random.Generator) -> "Pool":
         """The same members on a random part of each fold's rows, drawn without replacement."""
         other = self.of_folds(self.folds)
-        other._gram = FoldGram(other)
+        other._gram, other._memo = FoldGram(other), {}
         kept = []
         for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
             n_rows = max(1, round(share * int(stop - start)))
             kept.append(np.sort(rng.permutation(self.rows[start:stop])[:n_rows]))
         other.rows, other.bounds = np.concatenate(kept), np.cumsum([0, *map(len, kept)])
         return other
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gave for this key and these folds before: nested methods meet the same selections again."""
+        place = key, self.folds
+        if place not in self._memo:
+            self._memo[place] = make()
+        made: T = self._memo[place]
+        return made
 
     @property
     def loops(self) -> ModuleType:

@@ -14,6 +14,7 @@ from foldsmith.ensembling.pool import Pool
 Floats = NDArray[np.float64]
 MIN_ROWS = 500
 BOOSTED_MIN_ROWS = 2000
+MOST_LOGITS = 60
 
 
 def _is_chance(pool: Pool) -> bool:
@@ -66,7 +67,8 @@ class LinearStack:
 
     def fit(self, pool: Pool) -> Stacked:
         """See :class:`foldsmith.ensembling.method.Method`."""
-        few = _best_members(pool, self.n_members)
+        # a logit per class and member: of many classes fewer members, for their number is what the time grows with
+        few = _best_members(pool, int(np.clip(MOST_LOGITS // pool.n_outputs, 4, self.n_members)))
         members, space, features = _features(few)
         centre, spread = features.mean(axis=0), features.std(axis=0)
         spread[spread < 1e-12] = 1.0
@@ -87,9 +89,9 @@ class LinearStack:
         )
 
 
-LOGISTIC_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # mean squared coefficient against the mean log loss
+LOGISTIC_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # mean squared coefficient against the mean log loss
 RIDGE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # in units of the features' variance
-CHOICE_ROWS = 20_000  # that the strength is chosen on
+CHOICE_ROWS = 10_000  # that the strength is chosen on
 
 FitLinear = Callable[[Floats, NDArray[np.int64], float], tuple[Floats, Floats]]
 
@@ -121,7 +123,7 @@ def _logistic(pool: Pool) -> FitLinear:
         present = np.unique(codes[rows])
         if len(present) < 2:
             return np.zeros((max(1, pool.n_outputs), features.shape[1])), np.zeros(max(1, pool.n_outputs))
-        model = LogisticRegression(C=1 / (strength * len(rows)), max_iter=300, tol=1e-5)
+        model = LogisticRegression(C=1 / (strength * len(rows)), max_iter=100, tol=1e-4)
         model.fit(features[rows], codes[rows], sample_weight=weight[rows] if len(weight) else None)
         if n_classes == 2:
             return np.asarray(model.coef_), np.asarray(model.intercept_)
