@@ -169,7 +169,8 @@ class AucKernel:
     """One minus the AUC, averaged over the folds that hold both classes.
 
     All candidates are screened by counts in up to 2^14 bins (error about 1e-6); of the best 16 those that are near the
-    best are then ranked exactly. With few rows all are ranked. A screened candidate's loss is never shown below the best exact one.
+    best are then ranked exactly. With few rows all are ranked. A screened candidate's loss is never shown below the
+    best exact one.
     """
 
     MAX_BINS = 1 << 14

@@ -1,5 +1,6 @@
 """Meta-models on the members' predictions: regularised linear ones, and boosting for those who insist."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -114,6 +115,7 @@ def _ridge(pool: Pool, spread: Floats) -> FitLinear:
 
 
 def _logistic(pool: Pool) -> FitLinear:
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     codes, weight = pool.codes, pool.weight
@@ -124,7 +126,11 @@ def _logistic(pool: Pool) -> FitLinear:
         if len(present) < 2:
             return np.zeros((max(1, pool.n_outputs), features.shape[1])), np.zeros(max(1, pool.n_outputs))
         model = LogisticRegression(C=1 / (strength * len(rows)), max_iter=100, tol=1e-4)
-        model.fit(features[rows], codes[rows], sample_weight=weight[rows] if len(weight) else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # near enough: its strength is chosen by what it predicts
+            model.fit(features[rows], codes[rows], sample_weight=weight[rows] if len(weight) else None)
         if n_classes == 2:
             return np.asarray(model.coef_), np.asarray(model.intercept_)
         coefficients = np.zeros((n_classes, features.shape[1]))
