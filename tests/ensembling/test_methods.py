@@ -130,9 +130,12 @@ def test_shy_chances_are_calibrated_and_little_data_is_left_alone() -> None:
 
 @every_case
 def test_auto_averages_what_it_cannot_tell_apart(case: Case) -> None:
-    task, members = problem(case, n_rows=1200)
+    task, members = problem(case, n_rows=2100)
     result = ensemble("auto", members, task)
     assert set(result.by_method) >= {"greedy", "fold_greedy", "convex", "best_single", "linear_stack"}
+    little, few = problem(case, n_rows=700)
+    fewer = ensemble("auto", few, little)
+    assert set(fewer.by_method) == {"greedy", "fold_greedy", "convex", "best_single"}
     assert all(name in result.by_method for name in result.reason.split(": ")[-1].split(" + ")) or "alone" in (
         result.reason
     )
@@ -157,11 +160,12 @@ def test_auto_falls_back_to_the_best_single() -> None:
 
 
 def test_stackers_refuse_members_of_other_folds() -> None:
-    task, members = problem(("log_loss", 2, 1), n_rows=1200)
+    task, members = problem(("log_loss", 2, 1), n_rows=2100)
     foreign = BlendTask(task.judge, foreign=frozenset({"m02"}))
     with pytest.raises(InputError, match=r"fitted on members of other or unknown folds \(m02\)"):
         ensemble("linear_stack", members, foreign)
     assert ensemble("linear_stack", members, foreign, insist=True).method == "linear_stack"
+    assert "linear_stack" in ensemble("auto", members, task).by_method
     assert "linear_stack" not in ensemble("auto", members, foreign).by_method
     assert ensemble("greedy", members, foreign).method == "greedy"
 
