@@ -19,7 +19,7 @@ from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fi
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.simple import BestSingle
 from foldsmith.ensembling.stacks import LinearStack
-from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions
+from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions, mix
 from foldsmith.problem.scoring import Scores, score_oof
 
 FEW_ROWS = 500  # up to here nothing is chosen: nested scores of so few rows are mostly luck
@@ -61,10 +61,10 @@ def fit_auto(predictions: Predictions, task: BlendTask, methods: Sequence[Method
     tried = [_try(method, pool) for method in [*fit, BestSingle()]]
     *blends, single = tried
     chosen = blends if few else _near_best(blends, task)
-    reason = _reason(chosen, few)
-    if not few and _surely_better(single.scores, _scores_of(_mean(chosen, task), task), task):
-        chosen, reason = [single], "no ensemble is better than the best single member"
-    crossed = CrossFitted(_crossed_choice(blends, single, task, few), _shares(chosen))
+    reason, oof = _reason(chosen, few), _crossed_choice(blends, task, few)
+    if not few and _surely_better(single.scores, score_oof(task.judge, oof), task):
+        chosen, reason, oof = [single], "no ensemble is better than the best single member", single.crossed.oof
+    crossed = CrossFitted(oof, _shares(chosen))
     result = as_result("auto", _average(chosen, task), crossed, predictions, task, reason)
     by_method = {one.name: one.scores.value for one in tried}
     return EnsembleResult(**{**vars(result), "by_method": by_method})
@@ -104,19 +104,17 @@ def _average(chosen: Sequence[Tried], task: BlendTask) -> Fitted:
 
 def _mean(chosen: Sequence[Tried], task: BlendTask) -> NDArray[np.float32]:
     """The chosen methods' nested predictions, averaged."""
-    from foldsmith.ensembling.task import mix
-
     oofs: Mapping[str, NDArray[np.float32]] = {one.name: one.crossed.oof for one in chosen}
     return mix(dict.fromkeys(oofs, 1 / len(oofs)), oofs, task.judge.metric.blend_space)
 
 
-def _scores_of(oof: NDArray[np.float32], task: BlendTask) -> Scores:
-    return score_oof(task.judge, oof)
+def _crossed_choice(blends: Sequence[Tried], task: BlendTask, few: bool) -> NDArray[np.float32]:
+    """The nested prediction with the choice itself cross-fitted: each fold by methods chosen on the other folds.
 
-
-def _crossed_choice(blends: Sequence[Tried], single: Tried, task: BlendTask, few: bool) -> NDArray[np.float32]:
-    """The nested prediction with the choice itself cross-fitted: each fold by methods chosen on the other folds."""
-    oof = np.full_like(single.crossed.oof, np.nan)
+    What the methods predict for those other folds was fitted with this fold's labels, so a trace of them is left in the
+    choice, none in the weights.
+    """
+    oof = np.full_like(blends[0].crossed.oof, np.nan)
     for fold in np.unique(task.fold_of_row[task.rows]).tolist():
         chosen = list(blends) if few else _near_best(blends, task, left_out=fold)
         rows = task.fold_of_row == fold

@@ -152,11 +152,14 @@ def test_auto_chooses_nothing_on_few_rows() -> None:
 
 
 def test_auto_falls_back_to_the_best_single() -> None:
-    """Where a member is perfect in each fold, blends can only be as good; where they are worse it stands alone."""
-    y = labels_of(0, 90, 0)
-    members = members_of(y, 0, 1, 0, (1e-3, np.inf, np.inf, np.inf))
-    result = ensemble("auto", members, task_of("rmse", y, 0))
-    assert result.weights["m00"] > 0.98
+    """Where ensembles are worse in each fold: here by a method that takes the mean of all, good or bad."""
+    y = labels_of(0, 700, 0)
+    members = members_of(y, 0, 1, 0, (0.1, np.inf, np.inf, np.inf))
+    task = task_of("rmse", y, 0)
+    result = fit_auto(members, task, (TopMean(4),))
+    assert result.weights == {"m00": 1.0} and "no ensemble is better" in result.reason
+    assert result.nested == ensemble("best_single", members, task).nested
+    assert ensemble("auto", members, task).weights["m00"] > 0.98
 
 
 def test_stackers_refuse_members_of_other_folds() -> None:
