@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.scoring import Judge, crossfitted_labels, score_values
 
 ROWS_IN_ALL = 10_000_000
-RESAMPLES = (100, 1000)
+RESAMPLES = (100, 400)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def compare(judge: Judge, a: NDArray[Any], b: NDArray[Any], seed: int = 0) -> Co
     Labels are decided by rules fitted on the other folds, once; the rules are not fitted anew per resample.
 
     Args:
-        seed: of the resamples; 100 to 1,000 are drawn, fewer for many rows.
+        seed: of the resamples; 100 to 400 are drawn, fewer for many rows.
     """
     covered = judge.plan.coverage(0) & np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
     fold_rows = [judge.plan.split(0, fold)[1] for fold in range(judge.plan.n_folds)]

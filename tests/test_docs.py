@@ -78,7 +78,7 @@ def test_steps_do_what_run_does(place: Path) -> None:
     assert set(pd.read_csv(place / "titanic" / made)["Survived"]) <= {0, 1}
     (ensembles,) = (block for block in blocks("bash") if "blend --explain" in block)
     out = run_shell(ensembles, place / "titanic")
-    assert "b_top20" in out and "without it" in out and "of b_top20 over lgb-0001" in out
+    assert "errors" in out and "b_top20" in out and "of b_top20 over lgb-0001" in out
 
 
 def test_rig_block_runs(place: Path) -> None:

@@ -39,7 +39,7 @@ def test_step_by_step(foldsmith: Foldsmith, options: Sequence[object], tmp_path:
     outcome = foldsmith("-C", comp, "blend", "--from", "lin-0001,knn-0001")
     assert outcome.code == 0 and "b01" in outcome.out
     outcome = foldsmith("-C", comp, "blend", "greedy", "--bags", 2, "--explain")
-    assert outcome.code == 0 and "b02" in outcome.out and "without it" in outcome.out and "errors" in outcome.out
+    assert outcome.code == 0 and "b02" in outcome.out and "errors" in outcome.out
     outcome = foldsmith("-C", comp, "compare", "b01", "lin-0001")
     assert outcome.code == 0 and "of b01 over lin-0001" in outcome.out and "better" in outcome.out
     outcome = foldsmith("-C", comp, "status")
