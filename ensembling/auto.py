@@ -5,7 +5,7 @@ nested scores cannot tell apart, and to let the number of rows say which methods
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,9 @@ def fit_auto(predictions: Predictions, task: BlendTask, methods: Sequence[Method
     if not few and _surely_better(single.scores, score_oof(task.judge, oof), task):
         chosen, reason, oof = [single], "no ensemble is better than the best single member", single.crossed.oof
     crossed = CrossFitted(oof, _shares(chosen))
-    result = as_result("auto", _average(chosen, task), crossed, predictions, task, reason)
+    result = as_result("auto", _average(chosen, task), crossed, pool, reason)
     by_method = {one.name: one.scores.value for one in tried}
-    return EnsembleResult(**{**vars(result), "by_method": by_method})
+    return replace(result, by_method=by_method)
 
 
 def _try(method: Method, pool: Pool) -> Tried:

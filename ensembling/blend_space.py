@@ -55,6 +55,13 @@ def from_space(values: NDArray[np.float64], space: str) -> NDArray[np.float64]:
     return values
 
 
+def logit_losses(logits: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``(n_rows,)`` log loss of each row, of logits ``(n_rows, n_outputs)`` as :func:`to_space` gives them."""
+    if logits.shape[1] == 1:
+        return np.asarray(np.logaddexp(0, np.where(codes == 1, -logits[:, 0], logits[:, 0])))
+    return np.asarray(np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(codes)), codes])
+
+
 def check_space(space: str, metric: Metric) -> None:
     """Refuse a space that a metric's predictions cannot be averaged in.
 

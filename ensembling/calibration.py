@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.blend_space import to_space
+from foldsmith.ensembling.blend_space import logit_losses, to_space
 from foldsmith.ensembling.fitted import Fitted, Scaled
 from foldsmith.ensembling.greedy import Greedy
 from foldsmith.ensembling.method import ALL, Method, cross_fit
@@ -49,7 +49,7 @@ class Calibrated:
             return inner
         parameters = _fit(logits, pool.codes)
         temperature, bias = float(parameters[0]), tuple(parameters[1:].tolist())
-        note = f"{getattr(inner, 'note', '')}; temperature {temperature:.3f}"
+        note = f"{inner.note}; temperature {temperature:.3f}"
         return Scaled(inner, temperature, bias, note)
 
 
@@ -69,10 +69,7 @@ def _neutral(logits: Floats) -> Floats:
 
 
 def _losses(parameters: Floats, logits: Floats, codes: NDArray[np.int64]) -> Floats:
-    values = parameters[0] * logits + parameters[1:]
-    if values.shape[1] == 1:
-        return np.asarray(np.logaddexp(0, np.where(codes == 1, -values[:, 0], values[:, 0])))
-    return np.asarray(np.logaddexp.reduce(values, axis=1) - values[np.arange(len(codes)), codes])
+    return logit_losses(parameters[0] * logits + parameters[1:], codes)
 
 
 def _fit(logits: Floats, codes: NDArray[np.int64]) -> Floats:

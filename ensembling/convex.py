@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.fitted import Weighted, by_weight
 from foldsmith.ensembling.kernels import is_squared
-from foldsmith.ensembling.method import ALL, losses_alone, weighted_reason
+from foldsmith.ensembling.method import ALL, losses_alone
 from foldsmith.ensembling.pool import Pool
 
 Floats = NDArray[np.float64]
@@ -50,15 +50,15 @@ class Convex:
             candidates = pool.of_members(best.tolist())
         weights = _pruned(_optimum(candidates))
         found = dict(zip(candidates.names, weights.tolist(), strict=True))
-        note = f"optimal on the simplex: {weighted_reason(int(np.count_nonzero(weights)), len(pool.names))}"
+        n_used = int(np.count_nonzero(weights))
+        note = f"optimal on the simplex: {n_used} of {len(pool.names)} members have a weight"
         return Weighted(by_weight(found), pool.task.space, note=note)
 
 
 def _optimum(pool: Pool) -> Floats:
-    judge = pool.judge
-    if judge.metric.name == "mae":
+    if pool.judge.metric.name == "mae":
         return _least_absolute(pool)
-    if is_squared(pool) or judge.metric.goal(judge.task, judge.n_classes).kind == "regression":
+    if is_squared(pool) or not pool.is_chance:
         return least_squares_weights(pool.gram())
     return mixture_weights(pool.true_class, pool.weight)
 

@@ -73,10 +73,9 @@ def explain(result: EnsembleResult, predictions: Predictions, task: BlendTask) -
         if name in outside and np.isfinite(by_share[best[place], place])
     }
     without = {name: shown(pool, alone.get(f"without {name}", alone[""])) for name in inside if len(inside) > 1}
-    names = (*inside, *outside)
-    correlation = error_correlation(Pool({name: predictions[name] for name in names}, task))
-    kept = Pool({name: predictions[name] for name in names}, task).names
-    return Explanation(shown(pool, alone[""]), without, added, kept, correlation, _clusters(kept, correlation))
+    everyone = Pool({name: predictions[name] for name in (*inside, *outside)}, task)
+    correlation, names = error_correlation(everyone), everyone.names
+    return Explanation(shown(pool, alone[""]), without, added, names, correlation, _clusters(names, correlation))
 
 
 def _without(result: EnsembleResult, predictions: Predictions, task: BlendTask, name: str) -> NDArray[np.float32]:
@@ -94,11 +93,10 @@ def _without(result: EnsembleResult, predictions: Predictions, task: BlendTask, 
 
 def error_correlation(pool: Pool) -> Floats:
     """``(n_members, n_members)`` correlation of the members' errors: residuals, or 1 - chance of the true class."""
-    judge = pool.judge
-    if judge.metric.goal(judge.task, judge.n_classes).kind == "regression":
-        errors = np.asarray(pool.columns, np.float64) - pool.target
-    else:
+    if pool.is_chance:
         errors = 1.0 - np.asarray(pool.true_class, np.float64)
+    else:
+        errors = np.asarray(pool.columns, np.float64) - pool.target
     errors = errors - errors.mean(axis=1, keepdims=True)
     norms = np.sqrt((errors**2).sum(axis=1))
     norms[norms == 0] = 1.0

@@ -28,6 +28,11 @@ class Fitted(Protocol):
         """The steps of a selection; empty for other methods."""
         ...
 
+    @property
+    def note(self) -> str:
+        """How it was found, for people; not stored."""
+        ...
+
     def predict(self, predictions: Predictions) -> NDArray[np.float32]:
         """``(n_rows, n_outputs)`` from at least its members' predictions of those rows."""
         ...

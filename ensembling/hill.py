@@ -59,8 +59,6 @@ class SignedHill:
             weights *= 1 - share
             weights[member] += share
             trace.append(Step(pool.names[member], shown(pool, loss)))
-        judge = pool.judge
         found = by_weight(dict(zip(pool.names, weights.tolist(), strict=True)))
-        is_chance = judge.metric.goal(judge.task, judge.n_classes).kind != "regression"
         note = f"{len(trace) - 1} signed steps from {trace[0].member} over {len(pool.names)} candidates"
-        return Weighted(found, pool.task.space, tuple(trace), signed=True, is_chance=is_chance, note=note)
+        return Weighted(found, pool.task.space, tuple(trace), signed=True, is_chance=pool.is_chance, note=note)

@@ -382,8 +382,7 @@ def make_kernel(pool: Pool, *, signed: bool = False) -> Kernel:
 
 def smooth_kernel(pool: Pool, *, signed: bool = False) -> SmoothKernel:
     """A proper loss for metrics that are none: log loss of chances, squared error of values and of ratings."""
-    judge = pool.judge
-    if judge.metric.goal(judge.task, judge.n_classes).kind == "regression":
+    if not pool.is_chance:
         return SquaredKernel(pool)
     return SignedLogLossKernel(pool) if signed and pool.n_outputs > 1 else LogLossKernel(pool)
 
@@ -412,8 +411,7 @@ def plain_loss(pool: Pool) -> Callable[[Array], float]:
 
 def valid_chances(values: Array, pool: Pool) -> Array:
     """Blends of signed weights may leave the simplex: chances are clipped and divided by their sums."""
-    judge = pool.judge
-    if judge.metric.goal(judge.task, judge.n_classes).kind == "regression" or judge.metric.name == "auc":
+    if not pool.is_chance or pool.judge.metric.name == "auc":
         return values
     if values.shape[1] == 1:
         return values.clip(0.0, 1.0)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.ensembling.fitted import Fitted
+from foldsmith.ensembling.kernels import make_kernel
 from foldsmith.ensembling.pool import Pool
-from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions
+from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.problem.decisions import Decision
 from foldsmith.problem.scoring import score_oof, score_values
 
@@ -81,24 +82,16 @@ def predict_rows(fitted: Fitted, pool: Pool, rows: NDArray[np.int64]) -> NDArray
     return fitted.predict({name: predictions[name][rows] for name in fitted.weights})
 
 
-def fit_method(method: Method, predictions: Predictions, task: BlendTask) -> EnsembleResult:
-    """Fit a method on all covered rows, and once more per fold without its rows for the nested score.
-
-    Args:
-        predictions: out-of-fold predictions ``(n_rows, n_outputs)`` by member, best member first.
-        task: metric, labels, folds.
-    """
-    pool = Pool(predictions, task)
+def fit_method(method: Method, pool: Pool) -> EnsembleResult:
+    """Fit a method on all rows of a pool, and once more per fold without its rows for the nested score."""
     fitted = method.fit(pool)
-    crossed = cross_fit(method, pool)
-    return as_result(method.name, fitted, crossed, predictions, task, getattr(fitted, "note", ""))
+    return as_result(method.name, fitted, cross_fit(method, pool), pool, fitted.note)
 
 
-def as_result(
-    name: str, fitted: Fitted, crossed: CrossFitted, predictions: Predictions, task: BlendTask, reason: str
-) -> EnsembleResult:
+def as_result(name: str, fitted: Fitted, crossed: CrossFitted, pool: Pool, reason: str) -> EnsembleResult:
     """Score a fitted ensemble on the rows that fitted it and on those that did not."""
-    blended = np.full((len(task.judge.y), next(iter(predictions.values())).shape[1]), np.nan, np.float32)
+    predictions, task = pool.predictions, pool.task
+    blended = np.full((len(task.judge.y), pool.n_outputs), np.nan, np.float32)
     blended[task.rows] = fitted.predict({member: predictions[member][task.rows] for member in fitted.weights})
     decision, in_sample = judge_in_sample(task, blended)
     nested = score_oof(task.judge, crossed.oof)
@@ -116,13 +109,6 @@ def judge_in_sample(task: BlendTask, blended: NDArray[np.float32]) -> tuple[Deci
     return decision, score_values(judge, labels).value
 
 
-def weighted_reason(n_members: int, n_candidates: int) -> str:
-    """How many members of a pool got a weight."""
-    return f"{n_members} of {n_candidates} members have a weight"
-
-
 def losses_alone(pool: Pool) -> NDArray[np.float64]:
     """``(n_members,)`` each member's loss by itself, in the kernel's units."""
-    from foldsmith.ensembling.kernels import make_kernel
-
     return make_kernel(pool).losses(1.0)

@@ -19,7 +19,6 @@ METHODS: dict[str, Callable[[], Method]] = {
     kind.name: kind
     for kind in (BestSingle, TopMean, Greedy, FoldGreedy, Convex, SignedHill, LinearStack, BoostedStack, Calibrated)
 }
-STACKERS = (LinearStack.name, BoostedStack.name)
 
 
 def known_methods() -> tuple[str, ...]:
@@ -60,6 +59,7 @@ def ensemble(
     if bags and method != Greedy.name:
         raise InputError(f"bags are for greedy selection, not for {method}; leave them out")
     made = Greedy(bags=bags, share_of_rows=0.8) if bags else METHODS[method]()
-    if not insist and (reason := made.why_not(Pool(predictions, task))):
+    pool = Pool(predictions, task)
+    if not insist and (reason := made.why_not(pool)):
         raise InputError(f"{method} should not be used here: {reason}; use auto or greedy, or --insist")
-    return fit_method(made, predictions, task)
+    return fit_method(made, pool)

@@ -26,7 +26,6 @@ class Pool:
         predictions: ``(n_rows, n_outputs)`` of all rows by member, best member first; memory-mapped ones are read
             once per pool and copied as float32, so a pool of 1,000 members x 600,000 rows takes 2.4 GB.
         task: metric, labels, folds.
-        folds: whose rows are used; all by default.
         loops: those of the kernels, chosen by the size of the pool by default.
 
     Attributes:
@@ -36,21 +35,14 @@ class Pool:
         bounds: ``(n_folds + 1,)`` where each fold begins in them.
     """
 
-    def __init__(
-        self,
-        predictions: Predictions,
-        task: BlendTask,
-        folds: Sequence[int] | None = None,
-        loops: ModuleType | None = None,
-    ) -> None:
+    def __init__(self, predictions: Predictions, task: BlendTask, loops: ModuleType | None = None) -> None:
         self.task = task
         self.predictions = predictions
         self.names = tuple(_distinct(predictions))
         self._loops = loops
-        present = np.unique(task.fold_of_row[task.rows]).tolist()
         self._gram = FoldGram(self)
         self._memo: dict[Any, Any] = {}
-        self._settle(present if folds is None else folds)
+        self._settle(np.unique(task.fold_of_row[task.rows]).tolist())
 
     def _settle(self, folds: Sequence[int]) -> None:
         self.folds = tuple(folds)
@@ -109,6 +101,11 @@ class Pool:
     def judge(self) -> Judge:
         """Metric and labels of all rows."""
         return self.task.judge
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether predictions are chances of classes, not values or ratings."""
+        return self.judge.metric.goal(self.judge.task, self.judge.n_classes).is_classification
 
     @property
     def n_outputs(self) -> int:

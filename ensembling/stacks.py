@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.ensembling.blend_space import logit_losses
 from foldsmith.ensembling.fitted import Boosted, Stacked, stack_features
 from foldsmith.ensembling.method import losses_alone
 from foldsmith.ensembling.pool import Pool
@@ -18,11 +19,6 @@ BOOSTED_MIN_ROWS = 2000
 MOST_LOGITS = 60
 
 
-def _is_chance(pool: Pool) -> bool:
-    judge = pool.judge
-    return judge.metric.goal(judge.task, judge.n_classes).kind != "regression"
-
-
 def _why_foreign(pool: Pool) -> str | None:
     strange = sorted(pool.task.foreign.intersection(pool.names))
     if not strange:
@@ -31,7 +27,7 @@ def _why_foreign(pool: Pool) -> str | None:
 
 
 def _features(pool: Pool) -> tuple[tuple[str, ...], str, Floats]:
-    space = "logit" if _is_chance(pool) else pool.task.space
+    space = "logit" if pool.is_chance else pool.task.space
     members = pool.names
     plain = [np.asarray(pool.raw(member), np.float64) for member in range(len(members))]
     return members, space, stack_features(plain, space)
@@ -74,16 +70,16 @@ class LinearStack:
         centre, spread = features.mean(axis=0), features.std(axis=0)
         spread[spread < 1e-12] = 1.0
         scaled = (features - centre) / spread
-        fit = _logistic(few) if _is_chance(pool) else _ridge(few, spread)
-        strengths = LOGISTIC_STRENGTHS if _is_chance(pool) else RIDGE_STRENGTHS
+        fit = _logistic(few) if pool.is_chance else _ridge(few, spread)
+        strengths = LOGISTIC_STRENGTHS if pool.is_chance else RIDGE_STRENGTHS
         strength = _choose(few, scaled, fit, strengths)
         coefficients, intercept = fit(scaled, np.arange(len(scaled)), strength)
         plain = coefficients / spread
-        note = f"{'logistic' if _is_chance(pool) else 'ridge'} on {len(members)} members, strength {strength:g}"
+        note = f"{'logistic' if pool.is_chance else 'ridge'} on {len(members)} members, strength {strength:g}"
         return Stacked(
             members,
             space,
-            "logistic" if _is_chance(pool) else "identity",
+            "logistic" if pool.is_chance else "identity",
             plain.tolist(),
             (intercept - plain @ centre).tolist(),
             note,
@@ -168,13 +164,10 @@ def _choose(pool: Pool, features: Floats, fit: FitLinear, strengths: tuple[float
 
 
 def _row_losses(pool: Pool, rows: NDArray[np.int64], values: Floats) -> Floats:
-    if not _is_chance(pool):
+    if not pool.is_chance:
         left = values[:, 0] - pool.target[rows]
         return np.abs(left) if pool.judge.metric.name == "mae" else left**2
-    codes = pool.codes[rows]
-    if values.shape[1] == 1:
-        return np.logaddexp(0, np.where(codes == 1, -values[:, 0], values[:, 0]))
-    return np.asarray(np.logaddexp.reduce(values, axis=1) - values[np.arange(len(codes)), codes])
+    return logit_losses(values, pool.codes[rows])
 
 
 @dataclass(frozen=True)
@@ -204,7 +197,7 @@ class BoostedStack:
 
         few = _best_members(pool, self.n_members)
         members, space, features = _features(few)
-        y: NDArray[Any] = few.codes if _is_chance(pool) else few.target
+        y: NDArray[Any] = few.codes if pool.is_chance else few.target
         params = _boosting_params(few)
         data = lightgbm.Dataset(features, y, weight=few.weight if len(few.weight) else None, free_raw_data=False)
         rows = np.arange(len(features))
@@ -218,12 +211,12 @@ class BoostedStack:
             params, lightgbm.Dataset(features, y, weight=few.weight if len(few.weight) else None), rounds
         )
         note = f"LightGBM of {rounds} rounds on {len(members)} members"
-        return Boosted(members, space, model.model_to_string(), _is_chance(pool), note)
+        return Boosted(members, space, model.model_to_string(), pool.is_chance, note)
 
 
 def _boosting_params(pool: Pool) -> dict[str, Any]:
     several = pool.n_outputs > 1
-    objective = ("multiclass" if several else "binary") if _is_chance(pool) else "regression"
+    objective = ("multiclass" if several else "binary") if pool.is_chance else "regression"
     if pool.judge.metric.name == "mae":
         objective = "l1"
     params: dict[str, Any] = {"objective": objective, "learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 50}

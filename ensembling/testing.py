@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.fitted import fitted_from_json
 from foldsmith.ensembling.method import Method, fit_method
+from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.problem.folds import FoldPlan
 from foldsmith.problem.goal import Task
@@ -107,7 +108,7 @@ class MethodSuite:
 
     def fit(self, members: Members, task: BlendTask) -> EnsembleResult:
         """Fit and score the method, also on few rows."""
-        return fit_method(self.method, members, task)
+        return fit_method(self.method, Pool(members, task))
 
     def need(self, invariant: str) -> None:
         """Skip the test if the method does not declare the invariant."""
