@@ -21,7 +21,8 @@ class RandomPool:
     """A drawn data set with its members.
 
     Args:
-        oofs, tests: ``(n_members, n, n_outputs)`` float32; a test prediction is the mean of the folds' models.
+        oofs: ``(n_members, n, n_outputs)`` float32.
+        fold_tests: ``(n_members, n_folds, n_held_out, n_outputs)`` float32, by each fold's model.
         folds: ``(n_rows,)``.
     """
 
@@ -32,7 +33,12 @@ class RandomPool:
     truth: np.ndarray
     folds: np.ndarray
     oofs: np.ndarray
-    tests: np.ndarray
+    fold_tests: np.ndarray
+
+    @property
+    def tests(self) -> np.ndarray:
+        """``(n_members, n_held_out, n_outputs)`` float32, the mean of the folds' models."""
+        return self.fold_tests.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
 def random_pool(home: Path, source: str, n_rows: int, draw: int) -> RandomPool:
@@ -63,14 +69,14 @@ def random_pool(home: Path, source: str, n_rows: int, draw: int) -> RandomPool:
             truth=labels[held_out],
             folds=folds,
             oofs=np.stack([oof for oof, _ in fitted]),
-            tests=np.stack([test for _, test in fitted]),
+            fold_tests=np.stack([test for _, test in fitted]),
         )
     with np.load(kept) as stored:
         return RandomPool(
             name,
             str(stored["task"]),
             int(stored["n_classes"]),
-            *(stored[key] for key in ("y", "truth", "folds", "oofs", "tests")),
+            *(stored[key] for key in ("y", "truth", "folds", "oofs", "fold_tests")),
         )
 
 
@@ -197,7 +203,7 @@ def model_of(kind: str, point: dict[str, Any], task: str) -> Any:
 
 
 def fit_member(job: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Out-of-fold and mean test prediction of one configuration; None where a fold cannot be fitted."""
+    """Out-of-fold prediction, and each fold's of the held-out rows; None where a fold cannot be fitted."""
     import warnings
 
     (kind, point), task, X, y, folds, X_test = job
@@ -221,4 +227,4 @@ def fit_member(job: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray] | None:
             return None
         oof[folds == fold] = predicted
         tests.append(predict(model, X_test))
-    return oof, np.mean(tests, axis=0, dtype=np.float64).astype(np.float32)
+    return oof, np.stack(tests)

@@ -464,6 +464,15 @@ def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", me
                 f"better than {against['member']} with P = {against['probability']:.2f}: "
                 f"{signed_number(against['gain'])} ± {number(against['sem'])}",
             )
+        if blend.bag_gain:
+            _fact(out, "bag gain", _bag_gain(blend.bag_gain))
+
+
+def _bag_gain(found: dict[str, Any]) -> str:
+    text = f"{signed_number(found['gain'])} ± {number(found['sd'])} expected on test from the mean of "
+    text += f"{found['n_models']} fold models"
+    without = found["without"]
+    return text + (f"; only the mean is known of {len(without)} of the members" if without else "")
 
 
 def _weights(blend: "Blend") -> str:

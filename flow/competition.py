@@ -36,6 +36,8 @@ class Blend:
         method: that made it; ``by_method`` holds the nested scores of those that ``auto`` compared.
         against_best: the comparison with the best single member: gain, its standard error, probability, folds.
         foreign: members that were made under other or unknown folds.
+        bag_gain: what the mean of the folds' models is expected to gain on test over one of them, which the nested
+            score is of; None where no member's folds are known.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Blend:
     by_method: dict[str, float]
     against_best: dict[str, Any]
     foreign: tuple[str, ...] = ()
+    bag_gain: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
@@ -335,6 +338,7 @@ def _as_blend(member: "Member") -> Blend:
         details.get("by_method", {}),
         details.get("against_best", {}),
         tuple(details.get("foreign", ())),
+        details.get("bag_gain"),
     )
 
 

@@ -17,6 +17,7 @@ from foldsmith.ensembling.greedy import max_members
 from foldsmith.ensembling.kernels import warm_up
 from foldsmith.ensembling.methods import check_method, ensemble
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
+from foldsmith.flow.bagging import blend_bag_gain
 from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
 from foldsmith.problem.contract import Problem
@@ -157,6 +158,7 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
             raise InputError(f"there is a member {name!r} already; choose another name") from None
     result = blended.result
     best = members.oof(blended.members[0])
+    bag_gain = blend_bag_gain(problem, members, result)
     against = {"member": blended.members[0], **compare(problem.judge, result.nested_oof, best).to_json()}
     member = Member(
         id=name,
@@ -175,6 +177,7 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
             "fold_hash": problem.plan.hash,
             "candidates": list(blended.members),
             "against_best": against,
+            "bag_gain": None if bag_gain is None else bag_gain.to_json(),
             "foreign": [member_id for member_id in result.weights if foreign_folds(members.get(member_id))],
         },
     )

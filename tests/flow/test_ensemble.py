@@ -359,3 +359,24 @@ def test_members_are_compared_and_their_rules_judged(make_problem: MakeProblem, 
     assert one.scores is not None and rule.nested == pytest.approx(one.scores.value)
     with pytest.raises(UnknownNameError, match="unknown member 'lin-0009'"):
         compare_members(problem, store, one.id, "lin-0009")
+
+
+def test_the_bag_gain_is_told_where_the_folds_are_known(make_problem: MakeProblem, add_member: AddMember) -> None:
+    problem = make_problem()
+    one, two, three = add_three(problem, add_member)
+    store = MemberStore(problem.folder)
+    unknown = keep_blend(problem, store, blend_members(problem, store, [one, two], BlendRequest("top_mean")))
+    assert unknown.details["bag_gain"] is None, "no member's fold models are known"
+    rng = np.random.default_rng(0)
+    for fold in range(problem.plan.n_folds):
+        place = store.fold(one.id, 0, fold)
+        place.path.mkdir(parents=True)
+        test = store.test(one.id)
+        place.save_done(None, (test * rng.uniform(0.8, 1.2, test.shape)).astype(np.float32), {})
+    known = keep_blend(problem, store, blend_members(problem, store, [one, two], BlendRequest("top_mean")))
+    found = known.details["bag_gain"]
+    assert found["n_models"] == problem.plan.n_folds and found["without"] == [two.id]
+    assert np.isfinite(found["gain"]) and found["sd"] >= 0
+    place.save_done(None, np.zeros((3, test.shape[1]), np.float32), {})
+    other_test = keep_blend(problem, store, blend_members(problem, store, [one, two], BlendRequest("top_mean")))
+    assert other_test.details["bag_gain"] is None, "a fold predicts another test file"
