@@ -31,9 +31,9 @@ def blend(
 ) -> int:
     """Combine members by METHOD; shows the in-sample and the nested score.
 
-    METHOD is auto (several methods, the near-best averaged), best_single, top_mean, greedy, fold_greedy, convex,
-    signed_hill, linear_stack, boosted_stack or calibrated. A blend named in --from is blended as a member, by its
-    nested predictions.
+    METHOD is auto (several methods, the near-best averaged), best_single, top_mean, greedy, quick_greedy (what runs
+    beside a search), fold_greedy, convex, signed_hill, linear_stack, boosted_stack or calibrated. A blend named in
+    --from is blended as a member, by its nested predictions.
     """
     from foldsmith.cli.tables import print_blend, print_explanation
     from foldsmith.flow.competition import open_competition

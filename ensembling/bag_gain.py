@@ -123,8 +123,6 @@ def _value_drawer(
 ) -> Draw:
     """Values drawn with residuals that leave each fold's model alone with the error that it has out of fold."""
     space = judge.metric.blend_space
-    if space == "rank":
-        space = "identity"
     center = to_space(bagged, space)[:, 0]
     spread = np.mean([np.mean((to_space(one, space)[:, 0] - center) ** 2) for one in alone])
     rows = np.flatnonzero(np.isfinite(oof).all(axis=1))

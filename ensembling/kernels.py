@@ -168,9 +168,9 @@ class AbsoluteKernel:
 class AucKernel:
     """One minus the AUC, averaged over the folds that hold both classes.
 
-    All candidates are screened by counts in up to 2^14 bins (error about 1e-6); of the best 16 those that are near the
-    best are then ranked exactly. With few rows all are ranked. A screened candidate's loss is never shown below the
-    best exact one.
+    All candidates are screened by counts in up to ``max_bins`` bins (2^14: an error of about 1e-6); of the best
+    ``n_exact`` those that are near the best are then ranked exactly. With few rows all are ranked. A screened
+    candidate's loss is never shown below the best exact one.
     """
 
     MAX_BINS = 1 << 14
@@ -179,8 +179,10 @@ class AucKernel:
     NEAREST = 2.0**-24  # to an end that is told apart
     FEW_ROWS = 2000  # up to here sorting takes no longer than counting
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, n_exact: int = N_EXACT, max_bins: int = MAX_BINS) -> None:
         self._pool = pool
+        self._n_exact = n_exact
+        self._max_bins = max_bins
         self._blend = Blend(np.ascontiguousarray(pool.columns))
         self._positive = (pool.codes == 1).astype(np.int32)
         self._bins = self._lay_bins(self._blend.columns)
@@ -193,7 +195,7 @@ class AucKernel:
         inside = ((columns - np.float32(origin)) * np.float32(scale)) if not is_chance else columns
         smallest = min(float(inside[inside > 0].min(initial=0.25)), 1 - float(inside[inside < 1].max(initial=0.75)))
         low, middle = side_key(np.array([max(smallest, self.NEAREST), 0.5], np.float32)).tolist()
-        n_bins = min(self.MAX_BINS, max(4, 2 << len(self._pool.rows).bit_length()))
+        n_bins = min(self._max_bins, max(4, 2 << len(self._pool.rows).bit_length()))
         shift = 0
         while ((middle - low) >> shift) + 1 > n_bins // 2:
             shift += 1
@@ -202,11 +204,11 @@ class AucKernel:
     def losses(self, share: float) -> Array:
         """See :class:`Kernel`."""
         everyone = np.arange(len(self._blend.columns))
-        if len(self._pool.rows) <= self.FEW_ROWS or len(everyone) <= self.N_EXACT:
+        if len(self._pool.rows) <= self.FEW_ROWS or len(everyone) <= self._n_exact:
             return self._exact(everyone, share)
         screened = self._screen(share)
         ordered = np.nan_to_num(screened, nan=np.inf)
-        best = np.argpartition(ordered, self.N_EXACT)[: self.N_EXACT]
+        best = np.argpartition(ordered, self._n_exact)[: self._n_exact]
         best = best[ordered[best] <= ordered.min() + self.MARGIN / self._bins[-1]]
         exact = self._exact(best, share)
         losses = np.maximum(screened, np.nanmin(exact) if np.isfinite(exact).any() else np.nan)

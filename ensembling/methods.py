@@ -6,7 +6,7 @@ from foldsmith.ensembling.auto import fit_auto
 from foldsmith.ensembling.blend_space import check_space
 from foldsmith.ensembling.calibration import Calibrated
 from foldsmith.ensembling.convex import Convex
-from foldsmith.ensembling.greedy import FoldGreedy, Greedy
+from foldsmith.ensembling.greedy import FoldGreedy, Greedy, QuickGreedy
 from foldsmith.ensembling.hill import SignedHill
 from foldsmith.ensembling.method import Method, fit_method
 from foldsmith.ensembling.pool import Pool
@@ -17,7 +17,18 @@ from foldsmith.problem.errors import InputError, UnknownNameError
 
 METHODS: dict[str, Callable[[], Method]] = {
     kind.name: kind
-    for kind in (BestSingle, TopMean, Greedy, FoldGreedy, Convex, SignedHill, LinearStack, BoostedStack, Calibrated)
+    for kind in (
+        BestSingle,
+        TopMean,
+        Greedy,
+        QuickGreedy,
+        FoldGreedy,
+        Convex,
+        SignedHill,
+        LinearStack,
+        BoostedStack,
+        Calibrated,
+    )
 }
 
 

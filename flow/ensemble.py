@@ -198,8 +198,8 @@ class RunningEnsemble:
     stored blends of earlier calls included; but one chosen from few candidates gives way to any later one: where
     there is nothing to choose, nothing is lost to the choice, and its nested score looks too good beside the others.
 
-    Beside the search members are selected greedily. Where there is time, the automatic choice among all methods is
-    tried, too, and it has the last word: see :mod:`foldsmith.ensembling.auto`.
+    Beside the search members are selected greedily, the quick way. Where there is time, the automatic choice among all
+    methods is tried, too, and it has the last word: see :mod:`foldsmith.ensembling.auto`.
 
     Args:
         budget_seconds: of the search; None without a deadline.
@@ -317,7 +317,7 @@ class RunningEnsemble:
 
     def _update(self, chosen: Sequence[Member]) -> None:
         began = time.perf_counter()
-        blended = blend_members(self._problem, self._members, chosen)
+        blended = blend_members(self._problem, self._members, chosen, BlendRequest("quick_greedy"))
         self._latest = blended
         self.shares = family_shares(blended.result, chosen)
         self._consider(blended, chosen)

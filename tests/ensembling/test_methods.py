@@ -8,9 +8,11 @@ import pytest
 from foldsmith.ensembling.auto import fit_auto
 from foldsmith.ensembling.calibration import Calibrated
 from foldsmith.ensembling.convex import Convex, least_squares_weights, mixture_weights
-from foldsmith.ensembling.greedy import FoldGreedy, Greedy
+from foldsmith.ensembling.greedy import FoldGreedy, Greedy, QuickGreedy
 from foldsmith.ensembling.hill import SignedHill
+from foldsmith.ensembling.method import fit_method
 from foldsmith.ensembling.methods import METHODS, ensemble
+from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.simple import BestSingle, TopMean
 from foldsmith.ensembling.stacks import BoostedStack, LinearStack
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
@@ -41,6 +43,10 @@ class TestGreedy(MethodSuite):
 
 class TestBaggedGreedy(MethodSuite):
     method = Greedy(bags=3, share_of_members=1.0, share_of_rows=0.7)
+
+
+class TestQuickGreedy(MethodSuite):
+    method = QuickGreedy()
 
 
 class TestFoldGreedy(MethodSuite):
@@ -113,6 +119,18 @@ def test_convex_is_no_worse_than_greedy_where_it_was_fitted(case: Case) -> None:
     task, members = problem(case, n_rows=400)
     convex, greedy = (ensemble(name, members, task).in_sample for name in ("convex", "greedy"))
     assert convex <= greedy * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("case", [("auc", 2, 1), ("accuracy", 2, 1), ("mae", 0, 1), ("rmse", 0, 1)])
+def test_quick_selection_looks_at_some_rows_and_loses_little(case: Case) -> None:
+    task, members = problem(case, n_rows=3000)
+    whole = fit_method(Greedy(), Pool(members, task))
+    quick = fit_method(QuickGreedy(max_rows=1000), Pool(members, task))
+    assert ("of 3,000 rows" in quick.reason) == (case[0] != "rmse"), "squared losses are quick on all rows"
+    assert ("by a smooth loss" in quick.reason) == (not quick.trace) == (case[0] == "accuracy")
+    assert quick.nested.value == pytest.approx(whole.nested.value, rel=0.03)
+    again = fit_method(QuickGreedy(max_rows=1000), Pool(members, task))
+    assert again.weights == quick.weights
 
 
 def test_shy_chances_are_calibrated_and_little_data_is_left_alone() -> None:

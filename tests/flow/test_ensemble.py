@@ -241,14 +241,14 @@ def test_the_automatic_choice_has_the_last_word_where_there_is_time(
     blend = ensemble.blend_members
 
     def record(*words: Any) -> Any:
-        methods.append(words[3].method if len(words) > 3 else "greedy")
+        methods.append(words[3].method)
         return blend(*words)
 
     monkeypatch.setattr(ensemble, "blend_members", record)
     hurried = RunningEnsemble(problem, budget_seconds=0.01)
     hurried.start()
     hurried.finish()
-    assert set(methods) == {"greedy"}
+    assert set(methods) == {"quick_greedy"}
     tried = threading.Event()
     calm = RunningEnsemble(problem)
     try_auto = calm._try_auto
