@@ -93,7 +93,7 @@ def _short(value: float, digits: int) -> str:
     return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
 
 
-def _plain_table(*headers: str) -> Table:
+def plain_table(*headers: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in headers:
         right = header.startswith(">")
@@ -101,7 +101,7 @@ def _plain_table(*headers: str) -> Table:
     return table
 
 
-def _fact(out: Console, label: str, text: str, style: str = "") -> None:
+def fact(out: Console, label: str, text: str, style: str = "") -> None:
     """``  label       text``, continued below the text; neither words (paths among them) nor ``a · b`` items break."""
     start = f"  {label:<{LABEL_WIDTH}}"
     items = text.split(" · ")
@@ -124,12 +124,12 @@ def print_setup(setup: "Setup", problem: "Problem | None") -> None:
         f"{data.train.n_rows:,} train rows · {data.test.n_rows:,} test rows",
         soft_wrap=True,
     )
-    _fact(out, "target", f"{data.target.name}: {data.target.task}, {setup.reasons.get('problem.task', '')}")
-    _fact(out, "columns", _kinds(setup))
+    fact(out, "target", f"{data.target.name}: {data.target.task}, {setup.reasons.get('problem.task', '')}")
+    fact(out, "columns", _kinds(setup))
     split = config.split
     frozen = "not frozen yet" if problem is None else f"frozen as {problem.plan.hash}"
-    _fact(out, "folds", f"{split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
-    _fact(out, "written", f"{setup.folder.config}   (the comments say why)")
+    fact(out, "folds", f"{split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
+    fact(out, "written", f"{setup.folder.config}   (the comments say why)")
     if problem is None:
         _print_next(out, setup.folder.root, [("search --time-budget 10m", "freeze the folds and begin")])
     else:
@@ -159,7 +159,7 @@ def print_folds(facts: dict[str, Any]) -> None:
     out = console()
     seed = "" if facts["seed"] is None else f"seed {facts['seed']}, "
     out.print(f"{facts['n_folds']} {facts['scheme']} folds, {seed}frozen as {facts['hash']}")
-    table = _plain_table(*([">repeat"] if facts["n_repeats"] > 1 else []), ">fold", ">train", ">valid")
+    table = plain_table(*([">repeat"] if facts["n_repeats"] > 1 else []), ">fold", ">train", ">valid")
     table.add_column(_share_header(facts["folds"]))
     for fold in facts["folds"]:
         repeat = [f"{fold['repeat'] + 1}"] if facts["n_repeats"] > 1 else []
@@ -208,7 +208,7 @@ def print_external(rows: Sequence["ExternalRow"]) -> None:
     """Imported members: what was claimed, and what was found."""
     out = console()
     digits = digits_for(rows[0].score)
-    table = _plain_table(
+    table = plain_table(
         "member", f"{rows[0].metric} ± sem", ">claimed", ">difference", "folds", "rows by", ">rows", "test", "file"
     )
     for row in rows:
@@ -234,7 +234,7 @@ def print_external(rows: Sequence["ExternalRow"]) -> None:
 
 
 def _failed_table(rows: Sequence["TopRow"]) -> Table:
-    table = _plain_table("member", "family", "reason")
+    table = plain_table("member", "family", "reason")
     table.add_column("error, and the end of its log", overflow="fold")
     for row in rows:
         error = Text(textwrap.shorten(row.error, MAX_ERROR, placeholder=" …"))
@@ -273,7 +273,7 @@ def _top_table(rows: Sequence["TopRow"], metric: str, out: Console) -> Table:
     shown = list(range(len(headers)))
     for dispensable in ("", *DISPENSABLE):
         shown = [k for k in shown if not dispensable or not headers[k].removeprefix(">").startswith(dispensable)]
-        table = _plain_table(*(headers[k] for k in shown))
+        table = plain_table(*(headers[k] for k in shown))
         for place, record in enumerate(records):
             table.add_row(*(Text(record[k]) for k in shown), style="green" if place == 0 else None)
         if Measurement.get(out, out.options.update(max_width=10_000), table).maximum <= out.width:
@@ -289,34 +289,34 @@ def print_member(problem: "Problem", member: "Member") -> None:
         scores = member.scores
         kind = {"blend": "nested", "imported": "recomputed"}.get(member.kind, "cross-validated")
         digits = digits_for(scores.value)
-        _fact(out, member.metric, f"{score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled, digits)}")
-        _fact(out, "folds", "  ".join(number(value, digits) for value in scores.per_fold))
+        fact(out, member.metric, f"{score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled, digits)}")
+        fact(out, "folds", "  ".join(number(value, digits) for value in scores.per_fold))
         if scores.untuned is not None:
-            _fact(out, "plain rule", f"{number(scores.untuned, digits)} (labels without tuned thresholds)")
+            fact(out, "plain rule", f"{number(scores.untuned, digits)} (labels without tuned thresholds)")
     if "in_sample" in member.details:
-        _fact(out, "in-sample", f"{number(member.details['in_sample'])} (flatters)")
+        fact(out, "in-sample", f"{number(member.details['in_sample'])} (flatters)")
     if member.kind == "trial":
-        _fact(out, "stopping", _rounds(member))
-        _fact(out, "time", f"{member.seconds:.1f} s over all folds")
+        fact(out, "stopping", _rounds(member))
+        fact(out, "time", f"{member.seconds:.1f} s over all folds")
     if member.kind == "imported":
         _print_origin(out, member)
     _print_params(out, "weights" if member.kind == "blend" else "params", member.params)
     if member.error is not None:
-        _fact(out, "error", f"{member.error['reason']}: {member.error['message']}", style="red")
+        fact(out, "error", f"{member.error['reason']}: {member.error['message']}", style="red")
         if member.error["tail"]:
             out.print(Text(member.error["tail"].rstrip()), soft_wrap=True)
-    _fact(out, "files", str(problem.folder.members / member.id))
+    fact(out, "files", str(problem.folder.members / member.id))
 
 
 def _print_origin(out: Console, member: "Member") -> None:
     """Where an imported member comes from, and what was found on the way in."""
     details = member.details
     claimed = "nothing" if details["claimed"] is None else number(details["claimed"])
-    _fact(out, "claimed", claimed)
-    _fact(out, "made under", f"{details['folds']} folds")
-    _fact(out, "source", f"{details['source']['oof']['file']}, rows by {details['matched']}")
+    fact(out, "claimed", claimed)
+    fact(out, "made under", f"{details['folds']} folds")
+    fact(out, "source", f"{details['source']['oof']['file']}, rows by {details['matched']}")
     for warning in details["warnings"]:
-        _fact(out, "warning", warning, style="yellow")
+        fact(out, "warning", warning, style="yellow")
 
 
 def _rounds(member: "Member") -> str:
@@ -347,22 +347,22 @@ def print_status(status: "Status") -> None:
         running += f" of {show_duration(budget)}" if budget is not None else ""
     out.print(Text(f"{status.folder} · {status.metric} · {running}"), soft_wrap=True)
     if status.other_drivers:
-        _fact(out, "drivers", f"and {' and '.join(map(str, status.other_drivers))} on the same study")
-    _fact(out, "rig", status.rig)
-    _fact(out, "folds", status.folds)
+        fact(out, "drivers", f"and {' and '.join(map(str, status.other_drivers))} on the same study")
+    fact(out, "rig", status.rig)
+    fact(out, "folds", status.folds)
     unfinished = "running" if status.driver is not None else "unfinished"
     states = " · ".join(
         f"{count} {unfinished if state == 'running' else state}" for state, count in sorted(status.states.items())
     )
-    _fact(out, "trials", states or "none yet")
+    fact(out, "trials", states or "none yet")
     for slot in snapshot["slots"] if snapshot is not None else ():
-        _fact(out, slot["name"], f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
+        fact(out, slot["name"], f"{slot['member']}  {slot['label']}  {slot['seconds']:.0f} s")
     if status.members:
-        _fact(out, "families", " · ".join(f"{name} {count}" for name, count in sorted(status.members.items())))
+        fact(out, "families", " · ".join(f"{name} {count}" for name, count in sorted(status.members.items())))
     for kind, (member, value, sem) in status.best.items():
-        _fact(out, f"best {kind}", f"{member}  {score(value, sem)}{' (nested)' if kind == 'blend' else ''}")
+        fact(out, f"best {kind}", f"{member}  {score(value, sem)}{' (nested)' if kind == 'blend' else ''}")
     if status.submission:
-        _fact(out, "submission", status.submission)
+        fact(out, "submission", status.submission)
 
 
 def print_blend(competition: "Competition", blend: "Blend") -> None:
@@ -372,21 +372,21 @@ def print_blend(competition: "Competition", blend: "Blend") -> None:
     singles = candidates(competition.problem, competition.members)
     out = console()
     _print_scores(out, blend, singles[0] if singles else None, blend.metric)
-    _fact(out, blend.method, escape(blend.reason))
+    fact(out, blend.method, escape(blend.reason))
     if len(blend.by_method) > 1:
-        _fact(out, "nested", " · ".join(f"{name} {number(value)}" for name, value in blend.by_method.items()))
+        fact(out, "nested", " · ".join(f"{name} {number(value)}" for name, value in blend.by_method.items()))
     _print_next(out, competition.root, [(f"submit make {blend.id}", "write its submission")])
 
 
 def print_explanation(found: "Explanation", metric: str) -> None:
     """What each member carries, what others would add, and whose errors are alike."""
     out = console()
-    table = _plain_table("  member", f">{metric} without it", ">change")
+    table = plain_table("  member", f">{metric} without it", ">change")
     for name, value in sorted(found.without.items(), key=lambda item: -abs(item[1] - found.score)):
         table.add_row(f"  {name}", number(value), signed_number(value - found.score))
     if table.row_count:
         out.print(table)
-    table = _plain_table("  outside", f">{metric} with it", ">change", ">share")
+    table = plain_table("  outside", f">{metric} with it", ">change", ">share")
     ordered = sorted(found.added.items(), key=lambda item: -abs(item[1][0] - found.score))
     for name, (value, share) in ordered[:MAX_OUTSIDE]:
         table.add_row(f"  {name}", number(value), signed_number(value - found.score), f"{share:.2f}")
@@ -395,12 +395,12 @@ def print_explanation(found: "Explanation", metric: str) -> None:
     _print_correlation(out, found)
     for cluster in found.clusters:
         if len(cluster) > 1:
-            _fact(out, "alike", " · ".join(cluster))
+            fact(out, "alike", " · ".join(cluster))
 
 
 def _print_correlation(out: Console, found: "Explanation") -> None:
     shown = found.names[:MAX_CORRELATED]
-    table = _plain_table("  errors", *(f">{name}" for name in shown))
+    table = plain_table("  errors", *(f">{name}" for name in shown))
     for row, name in enumerate(shown):
         table.add_row(f"  {name}", *(f"{found.correlation[row, column]:.2f}" for column in range(len(shown))))
     out.print(table)
@@ -419,31 +419,31 @@ def print_comparison(competition: "Competition", first: str, second: str, found:
     """Both scores, the gain with its error, how probable it is, and the folds."""
     out = console()
     members, metric = competition.members, competition.problem.metric
-    table = _plain_table(f"  {metric.name}", "", ">score ± sem")
+    table = plain_table(f"  {metric.name}", "", ">score ± sem")
     for name in (first, second):
         scores = members.get(name).scores
         assert scores is not None
         table.add_row(f"  {name}", "", score(scores.value, scores.sem))
     out.print(table)
-    _fact(out, "gain", f"{signed_number(found.gain)} ± {number(found.sem)} of {first} over {second}")
+    fact(out, "gain", f"{signed_number(found.gain)} ± {number(found.sem)} of {first} over {second}")
     n_folds = competition.problem.plan.n_folds
-    _fact(out, "better", f"with P = {found.probability:.2f}, in {found.folds_won} of {n_folds} folds")
+    fact(out, "better", f"with P = {found.probability:.2f}, in {found.folds_won} of {n_folds} folds")
 
 
 def print_posthoc(found: "Posthoc") -> None:
     """The rule and its three scores."""
     out = console()
-    table = _plain_table(f"  {found.metric}", ">score", "")
+    table = plain_table(f"  {found.metric}", ">score", "")
     table.add_row("  default", number(found.default), "the plain rule")
     table.add_row("  nested", number(found.nested), "fitted on the other folds: what to expect")
     table.add_row("  in-sample", number(found.in_sample), "fitted on the rows that it is scored on")
     out.print(table)
     rule = {key: value for key, value in found.rule.items() if key != "kind"}
-    _fact(out, found.rule["kind"], " ".join(str(value) for value in rule.values()))
+    fact(out, found.rule["kind"], " ".join(str(value) for value in rule.values()))
 
 
 def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", metric: str) -> None:
-    table = _plain_table(f"  {metric}", "", ">in-sample", ">nested ± sem")
+    table = plain_table(f"  {metric}", "", ">in-sample", ">nested ± sem")
     if best is not None and best.scores is not None:
         value, sem = best.scores.value, best.scores.sem
         table.add_row("  best single", best.id, number(value), score(value, sem))
@@ -453,19 +453,19 @@ def _print_scores(out: Console, blend: "Blend | None", best: "Member | None", me
     if table.row_count:
         out.print(table)
     if blend is not None:
-        _fact(out, "members", _weights(blend))
+        fact(out, "members", _weights(blend))
         if blend.foreign:
-            _fact(out, "", f"! {MARKS['!']}")
+            fact(out, "", f"! {MARKS['!']}")
         if blend.against_best and blend.against_best["member"] not in ("", blend.id):
             against = blend.against_best
-            _fact(
+            fact(
                 out,
                 "against best",
                 f"better than {against['member']} with P = {against['probability']:.2f}: "
                 f"{signed_number(against['gain'])} ± {number(against['sem'])}",
             )
         if blend.bag_gain:
-            _fact(out, "bag gain", _bag_gain(blend.bag_gain))
+            fact(out, "bag gain", _bag_gain(blend.bag_gain))
 
 
 def _bag_gain(found: dict[str, Any]) -> str:
@@ -495,10 +495,10 @@ def print_run(
     problem = competition.problem
     sample = problem.config.data.sample
     like = f", ids and header as in {Path(sample).name}" if sample else ""
-    _fact(out, "submission", str(result.submission))
-    _fact(out, "", f"{problem.data.test.n_rows:,} rows{like}")
+    fact(out, "submission", str(result.submission))
+    fact(out, "", f"{problem.data.test.n_rows:,} rows{like}")
     if held_out:
-        _fact(out, "held-out", held_out)
+        fact(out, "held-out", held_out)
     _print_next(
         out,
         competition.root,

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from foldsmith.ensembling.comparison import Comparison
     from foldsmith.ensembling.diagnosis import Explanation
     from foldsmith.flow.ensemble import Blended
+    from foldsmith.flow.finals import Finals
     from foldsmith.flow.launch import SearchRequest
+    from foldsmith.flow.leaderboard import Standing
     from foldsmith.flow.posthoc import Posthoc
     from foldsmith.flow.search import Observer, SearchReport
+    from foldsmith.flow.shake import Shake
     from foldsmith.flow.spaces import Shrunk, SpaceView
     from foldsmith.problem.contract import Problem
+    from foldsmith.results.ledger import Entry
     from foldsmith.results.members import Member, MemberStore
 
 
@@ -262,6 +266,32 @@ class Competition:
         from foldsmith.flow.submission import make_submission
 
         return make_submission(self.problem, member)
+
+    def log_score(self, which: str, **known: Any) -> "Entry":
+        """Write a leaderboard score into the ledger; see :func:`foldsmith.flow.leaderboard.log_score`."""
+        from foldsmith.flow.leaderboard import log_score
+
+        return log_score(self.problem.folder, which, **known)
+
+    def leaderboard(self, public_share: float | None = None) -> "Standing":
+        """The ledger, its robust line, and every point against the luck of the public rows."""
+        from foldsmith.flow.leaderboard import leaderboard
+
+        return leaderboard(self.problem, self.members, public_share)
+
+    def shake(self, members: Sequence[str] | None = None, public_share: float | None = None) -> "Shake":
+        """What the luck of public and private rows may do to the order of candidates, by default the best ones."""
+        from foldsmith.flow.shake import best_candidates, shake
+
+        names = best_candidates(self.problem, self.members) if members is None else members
+        share = self.problem.config.leaderboard.public_share if public_share is None else public_share
+        return shake(self.problem, self.members, names, share)
+
+    def finals(self, public_share: float | None = None) -> "Finals":
+        """The two submissions of the ledger to select."""
+        from foldsmith.flow.finals import finals
+
+        return finals(self.problem, self.members, public_share)
 
     def import_oof(
         self,

@@ -1,5 +1,6 @@
 """Submission files of a problem: the constant baseline, the running best, and numbered ones on request."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.decisions import ClassMultipliers, Decision, decision_from_json
 from foldsmith.problem.errors import InputError
+from foldsmith.results.ledger import format_utc, new_entry, update_ledger, utc_now
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.results.submissions import (
     SubmissionForm,
@@ -69,7 +71,22 @@ def make_submission(problem: Problem, member_id: str) -> Path:
         raise InputError(f"{member.id} cannot be submitted: {reason}; see 'foldsmith top' for those that can")
     assert member.scores is not None
     frame = submission_form(problem).fill(members.test(member_id), stored_decision(problem, members, member))
-    return write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
+    path = write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
+    _note(problem, member, path)
+    return path
+
+
+def _note(problem: Problem, member: Member, path: Path) -> None:
+    """Write a numbered submission into the ledger; a ledger that cannot be read must not cost the file."""
+    assert member.scores is not None
+    scores: dict[str, float | None] = {"cv": member.scores.value}
+    if member.kind == "blend":
+        scores = {"cv": member.details.get("in_sample"), "nested_cv": member.scores.value}
+    entry = new_entry(path, member=member.id, utc=format_utc(utc_now()), **scores)
+    try:
+        update_ledger(problem.folder, lambda ledger: entry)
+    except InputError as error:
+        warnings.warn(f"{path.name} is written but not in the ledger: {error}", stacklevel=2)
 
 
 def why_not_current(problem: Problem, member: Member) -> str | None:

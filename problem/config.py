@@ -1,10 +1,11 @@
 """``foldsmith.toml``: the only file of a competition folder that people write."""
 
+import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tomlkit.exceptions import TOMLKitError
 
 from foldsmith.problem.columns import Kind
@@ -122,6 +123,26 @@ class StoreSection(_Section):
     mirror: Annotated[str, Field(pattern=r"^[a-z0-9+]+://.+$")] | None = None
 
 
+class LeaderboardSection(_Section):
+    """What is known of the competition's leaderboard.
+
+    ``per_day`` submissions are taken by UTC day; ``public_share`` of the test rows make the public score;
+    ``deadline`` is ISO 8601, UTC without an offset; ``kaggle`` the competition's name there, for ``lb submit``.
+    """
+
+    per_day: Annotated[int, Field(ge=1)] = 5
+    public_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    deadline: str | None = None
+    kaggle: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+
+    @field_validator("deadline")
+    @classmethod
+    def _is_a_moment(cls, text: str | None) -> str | None:
+        if text is not None:
+            datetime.datetime.fromisoformat(text)
+        return text
+
+
 class HooksSection(_Section):
     """Shell commands that are run beside a search, with one JSON object on stdin.
 
@@ -152,6 +173,7 @@ class Config(_Section):
     rig: RigSection = Field(default_factory=RigSection)
     store: StoreSection = Field(default_factory=StoreSection)
     hooks: HooksSection = Field(default_factory=HooksSection)
+    leaderboard: LeaderboardSection = Field(default_factory=LeaderboardSection)
     spaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

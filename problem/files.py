@@ -1,12 +1,14 @@
 """Writing files so that a killed process leaves either the old file or the whole new one."""
 
+import fcntl
 import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,18 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_fold
         raise
     if sync_folder:
         sync(path.parent)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes that do the same, until the block ends or the process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # gives the lock back
 
 
 def sync(path: Path) -> None:
@@ -106,10 +120,11 @@ def read_array(path: Path) -> NDArray[Any]:
     return mapped
 
 
-def file_digest(path: Path) -> str:
-    """BLAKE2b digest of a file's bytes, 32 hexadecimal digits."""
+def file_digest(path: Path, kind: Literal["blake2b", "sha256"] = "blake2b") -> str:
+    """Digest of a file's bytes: BLAKE2b of 32 hexadecimal digits, or SHA-256 of 64."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        made = (lambda: hashlib.blake2b(digest_size=16)) if kind == "blake2b" else hashlib.sha256
+        return hashlib.file_digest(file, made).hexdigest()
 
 
 def digest(*parts: Any) -> str:

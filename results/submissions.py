@@ -1,7 +1,5 @@
 """Submission files: the sample's ids, order, header and types; checked before they are written."""
 
-import fcntl
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.decisions import Decision
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.files import write_bytes
+from foldsmith.problem.files import folder_lock, write_bytes
 from foldsmith.problem.metrics import Metric
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.target import Target, prefix_length
@@ -137,15 +135,10 @@ def write_submission(path: Path, frame: pd.DataFrame) -> None:
 
 def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float) -> Path:
     """Write ``0001_b01_cv0.84312.csv`` under the next free number; two processes never take the same one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with folder_lock(folder):
         numbers = [int(match[1]) for path in folder.glob("*_*.csv") if (match := re.match(r"(\d{4,})_", path.name))]
         path = folder / f"{max(numbers, default=0) + 1:04d}_{member}_cv{score:.5f}.csv"
         write_submission(path, frame)
-    finally:
-        os.close(descriptor)  # gives the lock back
     return path
 
 
