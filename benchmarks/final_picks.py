@@ -4,9 +4,9 @@
 
 Per data set 30 candidates are made of the members of _random_members.py: the 20 that are best by turns of their kinds,
 and ten blends. Their held-out rows are split into a public and a private part again and again, 30 to 70 as usual.
-Regret is how much worse than the best of all 30 on the private rows the pick is (of two picks the better one), in per
-cent of the median candidate's loss; the rank goes from 0, the best, to 1. Means are over data sets, each a mean of its
-metrics and draws, with standard errors over them.
+Regret is how much worse than the best of all 30 on the private rows the pick is (of two picks the better one), in parts
+of how much worse the median candidate is: 0 is the best, 1 the median one. The rank goes from 0, the best, to 1. Means
+are over data sets, each a mean of its metrics and draws, with standard errors over them.
 """
 
 import argparse
@@ -33,7 +33,7 @@ BLENDS = (
     "top_mean",
     "signed_hill",
     "linear_stack",
-    "boosted_stack",
+    "best_single",
     "calibrated",
     "auto",
 )
@@ -123,7 +123,7 @@ def by_turns(best_first: Sequence[str], n_members: int) -> list[str]:
 def regrets(
     pool: RandomPool, judge: Any, candidates: Sequence[dict[str, Any]], n_splits: int
 ) -> dict[str, dict[str, float]]:
-    """Mean regret in per cent of the median loss, and mean private rank from 0 (best) to 1, of one pick and of two."""
+    """Mean regret in parts of the median candidate's, and mean private rank from 0 (best) to 1, of one pick and two."""
     from foldsmith.problem.resampled import resampled_scorer
     from foldsmith.results.picks import Candidates, error_correlations, pick_two
 
@@ -150,8 +150,11 @@ def regrets(
         picks |= {f"{policy} + different": pick_two(given, policy, spread=True) for policy in ("nested", "both")}  # type: ignore[arg-type]
         picks["nested + public"] = list(dict.fromkeys([picks["nested"][0], picks["public"][0], picks["nested"][1]]))[:2]
         picks["nested + both"] = list(dict.fromkeys([picks["nested"][0], picks["both"][0], picks["nested"][1]]))[:2]
+        picks["both + public"] = list(dict.fromkeys([picks["both"][0], picks["public"][0], picks["both"][1]]))[:2]
         picks["at random"] = [int(i) for i in rng.permutation(len(loss))[:2]]
-        least, unit = loss.min(), max(float(np.median(loss)), 1e-9) / 100
+        least = float(loss.min())
+        if (unit := float(np.median(loss)) - least) < 1e-9:
+            continue  # half of the candidates are the best: nothing to choose
         for policy, (first, second) in picks.items():
             two = min(loss[first], loss[second])
             found[policy].append(
@@ -192,7 +195,7 @@ def standard_error(values: Sequence[float]) -> float | None:
 
 def show(records: Sequence[dict[str, Any]]) -> None:
     """A table for people."""
-    titles = ("regret %, one", "two", "rank, one", "two", "two below public")
+    titles = ("regret, one", "two", "rank, one", "two", "two below public")
     print(f"{'picked by':22}" + "".join(f"{title:>18}" for title in titles))
     for one in records:
         shown = [

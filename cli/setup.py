@@ -57,8 +57,9 @@ def ensure_set_up(root: Path, data: dict[str, Any], seed: int | None, *, quiet: 
     competition = Competition(root)
     if not quiet:
         from foldsmith.cli.tables import print_setup
+        from foldsmith.flow.check import quick_check
 
-        print_setup(made, competition.problem)
+        print_setup(made, competition.problem, quick_check(competition.problem))
     return competition
 
 

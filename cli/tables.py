@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foldsmith.flow.posthoc import Posthoc
     from foldsmith.flow.setup import Setup
     from foldsmith.flow.status import Status
+    from foldsmith.problem.audit.audit import Audit
     from foldsmith.problem.contract import Problem
     from foldsmith.results.external import ExternalRow
     from foldsmith.results.members import Member
@@ -113,8 +114,12 @@ def fact(out: Console, label: str, text: str, style: str = "") -> None:
         out.print(first.append(line.replace(NO_BREAK, " "), style=style), soft_wrap=True)
 
 
-def print_setup(setup: "Setup", problem: "Problem | None") -> None:
-    """What was inferred, and why: the result of ``init`` (without ``problem``), a remark before a run."""
+def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None" = None) -> None:
+    """What was inferred, and why: the result of ``init`` (without ``problem``), a remark before a run.
+
+    Args:
+        found: by the quick checks of the data.
+    """
     out = console(stderr=problem is not None)
     config, data = setup.config, setup.data
     arrow = "higher is better" if _greater(setup) else "lower is better"
@@ -129,11 +134,26 @@ def print_setup(setup: "Setup", problem: "Problem | None") -> None:
     split = config.split
     frozen = "not frozen yet" if problem is None else f"frozen as {problem.plan.hash}"
     fact(out, "folds", f"{split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
+    if found is not None:
+        _print_worst(out, found)
     fact(out, "written", f"{setup.folder.config}   (the comments say why)")
     if problem is None:
         _print_next(out, setup.folder.root, [("search --time-budget 10m", "freeze the folds and begin")])
     else:
         out.print()
+
+
+def _print_worst(out: Console, found: "Audit") -> None:
+    """The first errors and warnings of the quick checks, and where to read all of them."""
+    grave = [finding for finding in found.findings if finding.severity != "info"]
+    for finding in grave[:MAX_NAMES]:
+        style = "red" if finding.severity == "error" else "yellow"
+        fact(out, "check", f"{finding.severity}: {escape(finding.message)}", style)
+    more = f"{len(grave) - MAX_NAMES} more: " if len(grave) > MAX_NAMES else ""
+    if grave:
+        fact(out, "", f"{more}foldsmith check says what to do")
+    else:
+        fact(out, "check", "no leak, drift or ignored group found by the quick checks")
 
 
 def _greater(setup: "Setup") -> bool:

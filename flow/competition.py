@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from foldsmith.flow.search import Observer, SearchReport
     from foldsmith.flow.shake import Shake
     from foldsmith.flow.spaces import Shrunk, SpaceView
+    from foldsmith.problem.audit.audit import Audit
     from foldsmith.problem.contract import Problem
     from foldsmith.results.ledger import Entry
     from foldsmith.results.members import Member, MemberStore
@@ -121,6 +122,17 @@ class Competition:
         from foldsmith.results.members import MemberStore
 
         return MemberStore(self.problem.folder)
+
+    def check(self, *, deep: bool = False, adversarial: bool = False) -> "Audit":
+        """Look for leaks, duplicates, ignored groups, drift and other traps in the data.
+
+        Args:
+            deep: also what takes longer: near duplicates, and whether stored members are what their records say.
+            adversarial: also fit a model that tells test rows from train rows.
+        """
+        from foldsmith.flow.check import check
+
+        return check(self.problem, self.members, deep=deep, adversarial=adversarial)
 
     def search(
         self,

@@ -1,0 +1,54 @@
+"""The audit of a competition: its data, and in a deep check its stored members."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from foldsmith.flow.submission import why_not_comparable
+from foldsmith.problem.audit.audit import Audit, audit
+from foldsmith.problem.audit.findings import Finding, by_severity
+from foldsmith.problem.contract import Problem
+from foldsmith.problem.scoring import score_oof
+from foldsmith.results.members import Member, MemberStore
+
+CLAIMED = 1e-6  # relative difference of a recomputed score from the stored one
+QUICK_SECONDS = 2.0
+
+
+def check(problem: Problem, members: MemberStore, *, deep: bool = False, adversarial: bool = False) -> Audit:
+    """Audit the data; a deep check also looks for near duplicates and at every stored member."""
+    found = audit(problem, is_deep=deep, with_adversary=adversarial)
+    if not deep:
+        return found
+    of_members = [finding for member in members.all() for finding in check_member(problem, members, member)]
+    return replace(found, findings=tuple(by_severity([*found.findings, *of_members])))
+
+
+def quick_check(problem: Problem) -> Audit:
+    """What can be looked at before a search without keeping anybody waiting."""
+    return audit(problem, budget_seconds=QUICK_SECONDS)
+
+
+def check_member(problem: Problem, members: MemberStore, member: Member) -> Iterator[Finding]:
+    """Whether a complete member's out-of-fold prediction is whole and has the score that its record says (L18)."""
+    if member.scores is None or why_not_comparable(problem, member):
+        return
+    oof = members.oof(member.id)
+    covered = problem.plan.coverage(0)
+    holes = int((~np.isfinite(oof).all(axis=1) & covered).sum())
+    advice = "restore its folder from a copy, or delete it and let 'resume' fit it again"
+    if len(oof) != len(covered) or (holes and member.kind == "trial"):
+        yield Finding(
+            "member_damaged", "error", f"{member.id} has no prediction for {holes} rows that the folds cover", advice
+        )
+        return
+    value = score_oof(problem.judge, oof).value
+    if abs(value - member.scores.value) > CLAIMED * max(1e-3, abs(member.scores.value)):
+        yield Finding(
+            "score_mismatch",
+            "error",
+            f"{member.id} says {member.scores.value:.6g}, but its stored predictions score {value:.6g}",
+            advice,
+            evidence={"stored": member.scores.value, "recomputed": value},
+        )
