@@ -124,19 +124,16 @@ def judge_pool(pool: RandomPool, n_rows: int, draw: int, methods: Sequence[str])
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Per method and number of rows: gain over greedy and optimism, in per cent, with standard errors over sets."""
-    base = {_key(run): run for run in runs if run["method"] == BASE}
-
-    def optimism(run: dict[str, Any], reported: str) -> float:
-        return 100 * (run["loss"] - run[reported]) / max(run["loss"], 1e-9)
-
-    def share(run: dict[str, Any], part: str) -> float:
-        return 100 * run[part] / max(run["loss"], 1e-9)
-
     records = []
     for n_rows in dict.fromkeys(run["rows"] for run in runs):
+        base = {_key(run): run["loss"] for run in runs if run["method"] == BASE and run["rows"] == n_rows}
         for method in dict.fromkeys(run["method"] for run in runs):
             mine = [run for run in runs if run["method"] == method and run["rows"] == n_rows]
-            gains = _by_set(mine, lambda run: 100 * (1 - run["loss"] / max(base[_key(run)]["loss"], 1e-9)))
+
+            def percent(part: Any, mine: Any = mine, base: Any = base) -> dict[str, float]:
+                return _percent_of(mine, base, part)
+
+            gains = percent(lambda run, base=base: base[_key(run)] - run["loss"])
             records.append(
                 {
                     "name": f"{method} at {n_rows} rows",
@@ -147,11 +144,11 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     "n_sets": len(gains),
                     "worst": round(min(gains.values()), 3),
                     "best": round(max(gains.values()), 3),
-                    **_mean_se("nested_optimism_percent", _by_set(mine, lambda run: optimism(run, "nested"))),
-                    **_mean_se("bagged_optimism_percent", _by_set(mine, lambda run: optimism(run, "bagged"))),
-                    **_mean_se("bag_gain_percent", _by_set(mine, lambda run: share(run, "bag_gain"))),
-                    **_mean_se("true_bag_gain_percent", _by_set(mine, lambda run: share(run, "true_bag_gain"))),
-                    **_mean_se("in_sample_optimism_percent", _by_set(mine, lambda run: optimism(run, "in_sample"))),
+                    **_mean_se("nested_optimism_percent", percent(lambda run: run["loss"] - run["nested"])),
+                    **_mean_se("bagged_optimism_percent", percent(lambda run: run["loss"] - run["bagged"])),
+                    **_mean_se("in_sample_optimism_percent", percent(lambda run: run["loss"] - run["in_sample"])),
+                    **_mean_se("bag_gain_percent", percent(lambda run: run["bag_gain"])),
+                    **_mean_se("true_bag_gain_percent", percent(lambda run: run["true_bag_gain"])),
                     "seconds": round(statistics.fmean(run["seconds"] for run in mine), 2),
                     "by_set": {name: round(gain, 3) for name, gain in gains.items()},
                 }
@@ -163,11 +160,22 @@ def _key(run: dict[str, Any]) -> tuple[Any, ...]:
     return run["set"], run["rows"], run["draw"], run["metric"]
 
 
-def _by_set(runs: Sequence[dict[str, Any]], value: Any) -> dict[str, float]:
-    values: dict[str, list[float]] = defaultdict(list)
+def _percent_of(runs: Sequence[dict[str, Any]], base: dict[tuple[Any, ...], float], part: Any) -> dict[str, float]:
+    """By data set: a part of each run's loss in per cent of the base's, both summed over draws, mean over metrics.
+
+    A draw without any error, of a few dozen held-out rows, would else count without measure.
+    """
+    parts: dict[tuple[str, str], float] = defaultdict(float)
+    wholes: dict[tuple[str, str], float] = defaultdict(float)
     for run in runs:
-        values[run["set"]].append(value(run))
-    return {name: float(np.mean(of_set)) for name, of_set in values.items()}
+        place = run["set"], run["metric"]
+        parts[place] += part(run)
+        wholes[place] += base[_key(run)]
+    shares: dict[str, list[float]] = defaultdict(list)
+    for (name, metric), whole in wholes.items():
+        if whole > 1e-6:
+            shares[name].append(100 * parts[name, metric] / whole)
+    return {name: float(np.mean(of_set)) for name, of_set in shares.items()}
 
 
 def _mean_se(name: str, by_set: dict[str, float]) -> dict[str, Any]:

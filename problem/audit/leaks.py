@@ -106,7 +106,7 @@ def _encodes(x: Floats, y: Floats) -> float | None:
     prior, scale = float(y[known].mean()), float(np.std(y))
     if values[0] < y[known].min() - scale or values[-1] > y[known].max() + scale:
         return None
-    sums = np.bincount(place, weights=y[known])
+    sums = np.asarray(np.bincount(place, weights=y[known]), np.float64)
     if np.std(sums / counts) < 0.2 * scale / np.sqrt(counts.mean()):
         return None
     merged = _merged_levels(sums, counts)
