@@ -37,7 +37,17 @@ BLENDS = (
     "calibrated",
     "auto",
 )
-POLICIES = ("cv", "nested", "public", "both")
+WAYS = {
+    "cv": ("cv", "next"),
+    "nested": ("nested", "next"),
+    "public": ("public", "next"),
+    "both": ("both", "next"),
+    "nested, different": ("nested", "different"),
+    "both, different": ("both", "different"),
+    "nested, public": ("nested", "public"),
+    "nested, both": ("nested", "both"),
+    "both, public": ("both", "public"),
+}
 
 
 def main() -> None:
@@ -146,11 +156,7 @@ def regrets(
         n_public = int(public[split].sum())
         given = Candidates(names, cv, nested, of_public[split], alike, len(pool.y), n_public, sign < 0)
         rank = (loss[:, None] > loss).mean(axis=1)
-        picks = {policy: pick_two(given, policy) for policy in POLICIES}  # type: ignore[arg-type]
-        picks |= {f"{policy} + different": pick_two(given, policy, spread=True) for policy in ("nested", "both")}  # type: ignore[arg-type]
-        picks["nested + public"] = list(dict.fromkeys([picks["nested"][0], picks["public"][0], picks["nested"][1]]))[:2]
-        picks["nested + both"] = list(dict.fromkeys([picks["nested"][0], picks["both"][0], picks["nested"][1]]))[:2]
-        picks["both + public"] = list(dict.fromkeys([picks["both"][0], picks["public"][0], picks["both"][1]]))[:2]
+        picks = {name: pick_two(given, *way) for name, way in WAYS.items()}  # type: ignore[arg-type]
         picks["at random"] = [int(i) for i in rng.permutation(len(loss))[:2]]
         least = float(loss.min())
         if (unit := float(np.median(loss)) - least) < 1e-9:

@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": ("running", "Run on real data that ships with scikit-learn, then check the held-out test."),
     "init": ("setup", "Set up a competition folder and say why it looks as it does."),
     "check": ("checking", "Look for leaks, duplicates, ignored groups, drift and other traps in the data."),
-    "folds": ("setup", "Make or show the frozen fold plan."),
+    "folds": ("setup", "Propose, make, import or show the fold plan."),
     "search": ("running", "Search model families; extends what is there."),
     "resume": ("running", "Go on with the last search, with the time it had left."),
     "stop": ("watching", "Let running folds end, then stop; a second time ends it at once."),

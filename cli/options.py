@@ -41,7 +41,18 @@ data_options = stack(
     click.option("--positive", help="Label whose chance is predicted; the greater one by default."),
     click.option(
         "--scheme",
-        type=click.Choice(["stratified", "plain", "group", "stratified_group", "time", "imported"]),
+        type=click.Choice(
+            [
+                "stratified",
+                "plain",
+                "group",
+                "stratified_group",
+                "leave_one_group_out",
+                "time",
+                "purged",
+                "imported",
+            ]
+        ),
         help="How rows become folds; stratified unless a group, a time or a file is given.",
     ),
     click.option(
@@ -50,6 +61,10 @@ data_options = stack(
     click.option("--group", help="Column whose values must not be split over folds."),
     click.option("--time", "time_column", help="Column that orders the rows in time."),
     click.option("--gap", help="Gap before a validation block: rows, or a duration such as 7d."),
+    click.option("--window", help="How much before the gap is trained on, for time; everything by default."),
+    click.option("--embargo", help="Gap after a validation block, for purged; the gap by default."),
+    click.option("--stratify", help="Further columns to spread evenly over the folds, separated by commas."),
+    click.option("--holdout", type=click.FloatRange(0, 0.5), help="Share of rows that no search, blend or rule sees."),
     click.option("--fold-file", type=PATH, help="Your own folds: a table with a column 'fold' (and the id)."),
     click.option("--split-seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the folds; 42 by default."),
 )

@@ -1,12 +1,13 @@
 """``init`` and ``folds``: what a competition is, written down and frozen."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from foldsmith.cli.json_output import print_json
-from foldsmith.cli.options import as_json, data_options, seed_option
+from foldsmith.cli.options import PATH, as_json, data_options, seed_option, split_names
 from foldsmith.problem.errors import ContractError, InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         group=data.get("group"),
         time=data.get("time_column"),
         gap=data.get("gap"),
+        embargo=data.get("embargo"),
+        window=data.get("window"),
+        stratify=split_names(data.get("stratify")),
+        holdout=data.get("holdout") or 0.0,
         fold_file=data.get("fold_file"),
         split_seed=42 if data.get("split_seed") is None else data["split_seed"],
         model_seed=model_seed,
@@ -93,7 +98,12 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
         "folds": (data.get("n_folds"), split.n_folds),
         "group": (data.get("group"), split.group),
         "time": (data.get("time_column"), split.time),
-        "gap": (data.get("gap"), None if split.gap is None else str(split.gap)),
+        **{
+            name: (data.get(name), None if (now := getattr(split, name)) is None else str(now))
+            for name in ("gap", "embargo", "window")
+        },
+        "stratify": (split_names(data["stratify"]) if data.get("stratify") else None, split.stratify),
+        "holdout": (data.get("holdout"), split.holdout),
         "split-seed": (data.get("split_seed"), split.seed),
     }
     for option, (wanted, has) in values.items():
@@ -128,7 +138,7 @@ def init(folder: Path, /, directory: Path | None, seed: int | None, **data: Any)
 
 @click.group(epilog="Example: foldsmith folds make")
 def folds() -> None:
-    """Make or show the frozen fold plan."""
+    """Propose, make, import or show the fold plan."""
 
 
 @folds.command(epilog="Example: foldsmith folds make")
@@ -144,6 +154,42 @@ def make(folder: Path) -> int:
     config = load_config(place.config)
     plan = freeze_plan(place, config, open_dataset(place, config))
     click.echo(f"{plan.n_folds} {plan.scheme} folds, frozen as {plan.hash}")
+    return 0
+
+
+@folds.command(epilog="Example: foldsmith folds propose --yes")
+@click.option("--yes", is_flag=True, help="Write the proposal into foldsmith.toml without asking.")
+@as_json
+@click.pass_obj
+def propose(folder: Path, yes: bool, as_json: bool) -> int:
+    """Say which scheme the data calls for and why; written into foldsmith.toml if you agree."""
+    from foldsmith.cli.tables import print_proposal
+    from foldsmith.flow.propose import accept, propose_folds
+
+    proposal = propose_folds(folder)
+    if as_json:
+        print_json(proposal.to_json())
+    else:
+        print_proposal(proposal)
+    if not proposal.changes or proposal.is_frozen:
+        return 0
+    asks = not yes and not as_json and sys.stdin.isatty()
+    if yes or (asks and click.confirm("write this into foldsmith.toml?")):
+        accept(folder, proposal)
+        if not as_json:
+            click.echo("written; 'foldsmith folds make' or a search freezes it")
+    return 0
+
+
+@folds.command("import", epilog="Example: foldsmith folds import folds.csv")
+@click.argument("file", type=PATH)
+@click.pass_obj
+def import_(folder: Path, file: Path) -> int:
+    """Use the folds of FILE (a column 'fold', and the id): csv, parquet; refused when folds are frozen already."""
+    from foldsmith.flow.propose import import_folds
+
+    plan = import_folds(folder, file)
+    click.echo(f"{plan.n_folds} imported folds, frozen as {plan.hash}")
     return 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foldsmith.ensembling.diagnosis import Explanation
     from foldsmith.flow.competition import Blend, Competition, RunResult
     from foldsmith.flow.posthoc import Posthoc
+    from foldsmith.flow.propose import Proposal
     from foldsmith.flow.setup import Setup
     from foldsmith.flow.status import Status
     from foldsmith.problem.audit.audit import Audit
@@ -133,7 +134,9 @@ def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None"
     fact(out, "columns", _kinds(setup))
     split = config.split
     frozen = "not frozen yet" if problem is None else f"frozen as {problem.plan.hash}"
-    fact(out, "folds", f"{split.n_folds} {split.scheme}, seed {split.seed}, {frozen}")
+    n_folds = split.n_folds if problem is None else problem.plan.n_folds
+    held_out = f", {split.holdout:.0%} of the rows held out" if split.holdout else ""
+    fact(out, "folds", f"{n_folds} {split.scheme}, seed {split.seed}{held_out}, {frozen}")
     if found is not None:
         _print_worst(out, found)
     fact(out, "written", f"{setup.folder.config}   (the comments say why)")
@@ -141,6 +144,21 @@ def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None"
         _print_next(out, setup.folder.root, [("search --time-budget 10m", "freeze the folds and begin")])
     else:
         out.print()
+
+
+def print_proposal(proposal: "Proposal") -> None:
+    """The folds that the data calls for, why, and what to write."""
+    out = console()
+    for reason in proposal.reasons:
+        fact(out, "because", escape(reason))
+    if not proposal.changes:
+        fact(out, "folds", f"stay as they are: {proposal.scheme}")
+        return
+    out.print("[bold]\\[split][/bold]")
+    for key, value in proposal.changes.items():
+        out.print(f"{key} = {value!r}".replace("'", '"'))
+    if proposal.is_frozen:
+        fact(out, "", "folds are frozen and have results: use a new folder for these", "yellow")
 
 
 def _print_worst(out: Console, found: "Audit") -> None:

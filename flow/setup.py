@@ -41,7 +41,8 @@ class SetupRequest:
     Args:
         train, test, sample: files.
         target, id, metric, task, positive: names.
-        scheme, n_folds, group, time, gap, fold_file: the fold plan; the number of folds follows the rows.
+        scheme, n_folds, group, time, gap, embargo, window, stratify, holdout, fold_file: the fold plan, as in
+            :class:`foldsmith.problem.fold_schemes.FoldRequest`; the number of folds follows the rows.
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
     """
@@ -59,6 +60,10 @@ class SetupRequest:
     group: str | None = None
     time: str | None = None
     gap: str | None = None
+    embargo: str | None = None
+    window: str | None = None
+    stratify: tuple[str, ...] = ()
+    holdout: float = 0.0
     fold_file: Path | None = None
     split_seed: int = 42
     model_seed: int = 0
@@ -198,13 +203,17 @@ def _split(request: SetupRequest, task: Task, root: Path, frames: Frames, y: NDA
         "group": request.group,
         "time": request.time,
         "gap": request.gap,
+        "embargo": request.embargo,
+        "window": request.window,
+        "stratify": request.stratify,
+        "holdout": request.holdout,
         "file": None if request.fold_file is None else _stored_path(request.fold_file, root),
     }
     return split_section(values)
 
 
 def _n_folds(request: SetupRequest, scheme: str, task: Task, frames: Frames, y: NDArray[Any]) -> int:
-    if scheme in ("time", "imported"):
+    if scheme in ("time", "purged", "imported"):
         return 5
     is_grouped = request.group is not None and request.group in frames.train.columns
     return propose_n_folds(y, task, frames.train[request.group].nunique() if is_grouped else None)

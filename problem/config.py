@@ -52,6 +52,10 @@ class SplitSection(_Section):
     group: str | None = None
     time: str | None = None
     gap: str | int | None = None
+    embargo: str | int | None = None
+    window: str | int | None = None
+    stratify: tuple[str, ...] = ()
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     file: str | None = None
 
 
@@ -242,6 +246,25 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
             columns.add(tomlkit.comment(_one_line(f"{column.removeprefix('column:')}: {reason}")))
     document.add("columns", columns)
     write_bytes(path, tomlkit.dumps(document).rstrip("\n").encode() + b"\n")
+
+
+def change_split(path: Path, split: dict[str, Any], columns: dict[str, Kind] | None = None) -> None:
+    """Change keys of [split], and kinds of [columns], in a written file; its comments stay.
+
+    Raises:
+        InputError: as :func:`load_config`, before and after the change; then the file stays as it was.
+    """
+    load_config(path)
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    for section, values in (("split", split), ("columns", columns or {})):
+        table: Any = document.setdefault(section, tomlkit.table())
+        for key, value in values.items():
+            table[key] = value
+    try:
+        Config.model_validate(document.unwrap())
+    except ValidationError as error:
+        raise _as_input_error(path, error) from None
+    write_bytes(path, tomlkit.dumps(document).encode())
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.config import Config, load_config
+from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
@@ -93,7 +93,7 @@ def propose_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
         InputError: too many folds, unknown group or time column, a fold file that does not fit.
     """
     split, target = config.split, data.target
-    columns = [name for name in (split.group, split.time) if name]
+    columns = list(dict.fromkeys(name for name in (split.group, split.time, *split.stratify) if name))
     frame = read_frame(data.paths[0], columns=columns) if columns else None
     assignment = None
     if split.file:
@@ -105,6 +105,7 @@ def propose_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
         groups=None if frame is None or not split.group else frame[split.group].to_numpy(),
         times=None if frame is None or not split.time else frame[split.time].to_numpy(),
         assignment=assignment,
+        further=() if frame is None else tuple(frame[name].to_numpy() for name in split.stratify),
         classes=target.classes,
     )
 
@@ -138,9 +139,9 @@ def frozen_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan | Non
     if not pointer.exists():
         return None
     record = read_json(pointer)
-    asked = config.split.model_dump()
-    if record["split"] != asked:
-        changed = sorted(key for key in asked if asked[key] != record["split"].get(key))
+    asked, frozen = config.split.model_dump(), split_section(record["split"]).model_dump()
+    if frozen != asked:
+        changed = sorted(key for key in asked if asked[key] != frozen[key])
         raise ContractError(
             f"the folds are frozen as {record['hash']}, but [split] in {folder.config.name} now asks for another "
             f"{', '.join(changed)}; put it back, or use another folder"
@@ -148,15 +149,21 @@ def frozen_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan | Non
     return FoldPlan.load(folder.folds / f"{record['hash']}.parquet")
 
 
+def is_frozen(problem: Problem) -> bool:
+    """Whether the problem's fold plan is written down for its train file."""
+    return _plan_pointer(problem.folder, problem.data.train_fingerprint).exists()
+
+
 def _plan_pointer(folder: Folder, train_fingerprint: str) -> Path:
     return folder.folds / f"{train_fingerprint}.json"
 
 
-def open_problem(root: Path, *, freeze: bool = False) -> Problem:
+def open_problem(root: Path, *, freeze: bool = False, propose: bool = False) -> Problem:
     """Open a competition folder.
 
     Args:
         freeze: make and freeze the proposed fold plan when there is none yet.
+        propose: make it without freezing it.
 
     Raises:
         InputError: no config, wrong files or values, or no fold plan and not ``freeze``.
@@ -169,7 +176,7 @@ def open_problem(root: Path, *, freeze: bool = False) -> Problem:
     metric.check_fits(data.target.task, len(data.target.classes), data.y)
     plan = frozen_plan(folder, config, data)
     if plan is None:
-        if not freeze:
+        if not (freeze or propose):
             raise InputError(f"no folds are frozen in {root}; run 'foldsmith folds make' or 'foldsmith search' first")
-        plan = freeze_plan(folder, config, data)
+        plan = freeze_plan(folder, config, data) if freeze else propose_plan(folder, config, data)
     return Problem(folder, config, data, metric, plan)

@@ -1,7 +1,6 @@
 """The ways to cut rows into folds: plain, stratified, grouped, by time."""
 
-import re
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,20 +12,10 @@ from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.goal import Task
 
-Scheme = Literal["stratified", "plain", "group", "stratified_group", "time", "imported"]
+Scheme = Literal[
+    "stratified", "plain", "group", "stratified_group", "leave_one_group_out", "time", "purged", "imported"
+]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-
-_MICROSECONDS = {
-    "us": 1,
-    "ms": 1_000,
-    "s": 1_000_000,
-    "m": 60_000_000,
-    "min": 60_000_000,
-    "h": 3_600_000_000,
-    "d": 86_400_000_000,
-    "w": 7 * 86_400_000_000,
-}
-
 
 MANY_ROWS, VERY_MANY_ROWS = 10_000, 250_000  # from here on five folds, and three
 
@@ -37,13 +26,18 @@ class FoldRequest:
 
     Args:
         scheme: which of the schemes.
-        n_folds: at least 2; not used by ``imported``.
-        n_repeats: independent partitions of the same rows; 1 for ``time`` and ``imported``.
+        n_folds: at least 2; not used by ``imported`` and ``leave_one_group_out``.
+        n_repeats: independent partitions of the same rows; 1 for those two and for ``time`` and ``purged``.
         seed: 0..2**32-1; the first repeat uses it as scikit-learn's ``random_state``.
         group: the column whose rows stay together; its name, for messages and details.
         time: the column that orders the rows; its name.
-        gap: for ``time`` what lies between train and validation: a number of rows, or a duration such as "7d" or
-            "12h" when the column holds dates; None is no gap.
+        gap: for the schemes in time what lies between train and a later validation: a number of rows, or a duration
+            such as "7d" or "12h" when the column holds dates; None is no gap. Where a label is only known some time
+            after its row, this is what purges train rows whose labels reach into the validation.
+        embargo: for ``purged`` what is left out of train after a validation; the gap by default.
+        window: for ``time`` how much before the gap is trained on, rows or a duration; None is everything.
+        stratify: further columns whose values are spread evenly over the folds, for the stratified schemes.
+        holdout: share of the rows, up to a half, that no fold trains on or validates; 0 for none.
         file: where an imported assignment came from.
     """
 
@@ -54,6 +48,10 @@ class FoldRequest:
     group: str | None = None
     time: str | None = None
     gap: str | int | None = None
+    embargo: str | int | None = None
+    window: str | int | None = None
+    stratify: tuple[str, ...] = ()
+    holdout: float = 0.0
     file: str | None = None
 
 
@@ -63,26 +61,6 @@ def repeat_seed(seed: int, repeat: int) -> int:
     Adding the repeat to the seed would give the plans of seeds 42 and 43 a repeat in common.
     """
     return seed if repeat == 0 else int(np.random.SeedSequence([seed, repeat]).generate_state(1)[0])
-
-
-def regression_bins(y: NDArray[Any], n_folds: int) -> tuple[NDArray[np.int64], int]:
-    """Bins of equal numbers of rows by the rank of y, for stratifying a regression.
-
-    There are ``floor(1 + log2 n)`` bins (Sturges), fewer where a bin would have less than ``n_folds`` rows. Equal
-    values may fall into neighbouring bins, which does no harm and keeps the bins equal.
-
-    Args:
-        y: ``(n,)`` values.
-        n_folds: at most n.
-
-    Returns:
-        int64 ``(n,)`` bin of each row, and the number of bins.
-    """
-    n_rows = len(y)
-    n_bins = max(1, min(int(1 + np.log2(n_rows)), n_rows // n_folds))
-    ranks = np.empty(n_rows, dtype=np.int64)
-    ranks[np.argsort(y, kind="stable")] = np.arange(n_rows)
-    return ranks * n_bins // n_rows, n_bins
 
 
 def assign_folds(
@@ -113,10 +91,12 @@ def assign_folds(
     }
     splitter = splitters[scheme](n_splits=n_folds, shuffle=True, random_state=seed)
     folds = np.full(len(strata), -1, dtype=np.int16)
-    for fold, (_, rows) in enumerate(splitter.split(np.zeros((len(strata), 1)), strata, groups)):
-        if len(rows) == 0:
-            raise InputError(f"n_folds={n_folds} but the groups fill only some of them; lower n_folds")
-        folds[rows] = fold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # joint strata may be rare
+        for fold, (_, rows) in enumerate(splitter.split(np.zeros((len(strata), 1)), strata, groups)):
+            if len(rows) == 0:
+                raise InputError(f"n_folds={n_folds} but the groups fill only some of them; lower n_folds")
+            folds[rows] = fold
     return folds
 
 
@@ -140,119 +120,6 @@ def group_codes(groups: Any, name: str | None, n_folds: int) -> NDArray[np.int64
     return np.asarray(codes, dtype=np.int64)
 
 
-def time_values(times: Any, name: str | None) -> NDArray[Any]:
-    """Times ``(n,)`` as datetime64[us], or as numbers where the column holds plain numbers.
-
-    Raises:
-        InputError: a time is missing or cannot be read.
-    """
-    series = pd.Series(times)
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        values = series.to_numpy()
-        lost = np.isnan(values.astype(np.float64))
-    else:
-        texts = cells.strings(series)
-        pattern = cells.ISO if cells.is_time(series) else cells.find_time_format(cells.distinct(texts))
-        values = np.empty(len(series), dtype=np.float64)
-        if pattern is not None:
-            values = cells.times(series, pattern).view("datetime64[us]")
-        elif cells.numbers(texts)[1] == 0:
-            values = cells.numbers(texts)[0]
-        else:
-            raise InputError(
-                f"time column {name!r} holds neither dates in a known format nor numbers, "
-                f"e.g. {cells.distinct(texts)[0]!r}; convert it to YYYY-MM-DD HH:MM:SS"
-            )
-        lost = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-    if lost.any():
-        raise InputError(
-            f"time column {name!r} has {np.count_nonzero(lost)} missing or unreadable values, the first in row "
-            f"{int(np.flatnonzero(lost)[0]) + 1}; fill them in"
-        )
-    return np.asarray(values)
-
-
-def parse_gap(gap: str | int | None, times: NDArray[Any]) -> int | np.timedelta64:
-    """A gap as a number of rows or as a duration in microseconds.
-
-    Raises:
-        InputError: it is negative, no duration, or a duration beside times that are plain numbers.
-    """
-    if gap is None or isinstance(gap, int) or gap.strip().lstrip("-").isdecimal():
-        rows = int(gap or 0)
-        if rows < 0:
-            raise InputError(f"gap={gap} is negative; give a number of rows or a duration such as '7d'")
-        return rows
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", gap.casefold())
-    if match is None or match[2] not in _MICROSECONDS:
-        raise InputError(f"gap={gap!r} is no duration; give one such as '7d', '12h' or '30min', or a number of rows")
-    if times.dtype.kind != "M":
-        raise InputError(f"gap={gap!r} is a duration but the time column holds plain numbers; give a number of rows")
-    return np.timedelta64(round(float(match[1]) * _MICROSECONDS[match[2]]), "us")
-
-
-def expanding_window(
-    times: NDArray[Any], n_folds: int, gap: int | np.timedelta64
-) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-    """Fold k validates block k+1 of n_folds+1 equal blocks in time, and trains on everything before it.
-
-    Rows of equal time are in one block, so blocks are only nearly equal. Block 0 is never validated.
-
-    Args:
-        times: ``(n,)`` numbers or datetime64, none missing.
-        n_folds: number of folds.
-        gap: a number of rows to leave out before each validation block; or a duration, then
-            ``max(train time) + gap < min(validation time)``.
-
-    Returns:
-        int16 ``(n,)`` the fold that validates each row, -1 for block 0; bool ``(n_folds, n)`` the train rows.
-
-    Raises:
-        InputError: too few distinct times, or a gap that leaves a fold without train rows.
-    """
-    order = np.argsort(times, kind="stable")
-    ordered = times[order]
-    starts = [*_block_starts(ordered, n_folds), len(times)]
-    valid_fold = np.full(len(times), -1, dtype=np.int16)
-    train_masks = np.zeros((n_folds, len(times)), dtype=np.bool_)
-    for fold in range(n_folds):
-        start = starts[fold]
-        valid_fold[order[start : starts[fold + 1]]] = fold
-        if isinstance(gap, np.timedelta64):
-            end = int(np.searchsorted(ordered, ordered[start] - gap, side="left"))
-        else:
-            end = max(0, start - gap)
-        if end == 0:
-            shown = f"{gap} rows" if isinstance(gap, int) else str(pd.Timedelta(gap))
-            raise InputError(f"gap={shown} leaves fold {fold} no rows to train on; lower the gap or n_folds")
-        train_masks[fold, order[:end]] = True
-    return valid_fold, train_masks
-
-
-def _block_starts(ordered: NDArray[Any], n_folds: int) -> list[int]:
-    """First positions of blocks 1..n_folds in sorted times; each is the first row of its time.
-
-    Each start is the change of time nearest to the ideal position that still leaves one for every later block.
-    """
-    changes = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    if len(changes) < n_folds:
-        raise InputError(
-            f"n_folds={n_folds} but the time column has {len(changes) + 1} distinct values and each block needs its "
-            f"own; lower n_folds to {len(changes)}"
-            if len(changes) > 1
-            else f"the time column has {len(changes) + 1} distinct values; choose another column or scheme"
-        )
-    starts: list[int] = []
-    lowest = 0
-    for block in range(1, n_folds + 1):
-        usable = changes[lowest : len(changes) - (n_folds - block)]
-        ideal = block * len(ordered) / (n_folds + 1)
-        chosen = int(np.abs(usable - ideal).argmin())
-        starts.append(int(usable[chosen]))
-        lowest += chosen + 1
-    return starts
-
-
 def propose_n_folds(y: NDArray[Any], task: Task, n_groups: int | None = None) -> int:
     """How many folds a plan should have when nobody said.
 
@@ -270,25 +137,3 @@ def propose_n_folds(y: NDArray[Any], task: Task, n_groups: int | None = None) ->
     if n_groups is not None:
         counts = [n_groups]
     return max(2, min([n_folds, len(y), *counts]))
-
-
-def require_rows_per_class(codes: NDArray[Any], n_folds: int, classes: Sequence[str]) -> None:
-    """Refuse a class that cannot be in every fold.
-
-    Raises:
-        InputError: a class has fewer rows than there are folds.
-    """
-    counts = np.bincount(codes.astype(np.int64), minlength=len(classes))
-    rarest = int(np.where(counts == 0, np.iinfo(np.int64).max, counts).argmin())
-    count = int(counts[rarest])
-    if count < n_folds:
-        label = classes[rarest] if rarest < len(classes) else str(rarest)
-        raise InputError(
-            f"n_folds={n_folds} but class {label!r} has {count} row{'s' if count > 1 else ''}; "
-            + (f"lower n_folds to {count} or merge the class" if count > 1 else "merge the class or drop its row")
-        )
-
-
-def strata_of(y: NDArray[Any], task: Task, n_folds: int) -> tuple[NDArray[Any], int | None]:
-    """Class codes, or the bins of a regression and their number."""
-    return regression_bins(y, n_folds) if task == "regression" else (y, None)

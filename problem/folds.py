@@ -19,14 +19,11 @@ from foldsmith.problem.fold_schemes import (
     FoldRequest,
     Scheme,
     assign_folds,
-    expanding_window,
     group_codes,
-    parse_gap,
     repeat_seed,
-    require_rows_per_class,
-    strata_of,
-    time_values,
 )
+from foldsmith.problem.fold_strata import joint_strata, require_rows_per_class, strata_of
+from foldsmith.problem.fold_times import forward_folds, parse_span, purged_folds, time_values
 from foldsmith.problem.goal import Task
 
 __all__ = ["SCHEMES", "FoldPlan", "FoldRequest", "Scheme", "describe", "make_folds", "read_assignment"]
@@ -77,6 +74,11 @@ class FoldPlan:
 
     def __hash__(self) -> int:
         return hash(self.hash)
+
+    @property
+    def is_forward(self) -> bool:
+        """Whether folds are in the order of time, so that later ones know the future of earlier ones."""
+        return self.scheme == "time"
 
     @property
     def n_rows(self) -> int:
@@ -175,26 +177,45 @@ def _frozen(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     return copy
 
 
-def make_folds(
-    request: FoldRequest,
-    y: NDArray[Any],
-    task: Task,
-    *,
-    groups: Any = None,
-    times: Any = None,
-    assignment: NDArray[np.int16] | None = None,
-    classes: Sequence[str] = (),
-) -> FoldPlan:
+@dataclass(frozen=True)
+class FoldBasis:
+    """What folds are made from, all of the same rows.
+
+    Args:
+        y: ``(n_rows,)`` class codes, or values of a regression (stratified by quantile bins).
+        task: binary, multiclass or regression.
+        groups: ``(n_rows,)`` of any type, for the group schemes.
+        times: ``(n_rows,)`` datetime64, numbers or date strings, for the schemes in time.
+        assignment: from :func:`read_assignment`, for ``imported``.
+        further: columns ``(n_rows,)`` to stratify by besides y.
+        classes: labels in code order, for messages.
+    """
+
+    y: NDArray[Any]
+    task: Task
+    groups: Any = None
+    times: Any = None
+    assignment: NDArray[np.int16] | None = None
+    further: Sequence[Any] = ()
+    classes: Sequence[str] = ()
+
+    def rows(self, kept: NDArray[np.bool_]) -> "FoldBasis":
+        """Some of the rows only."""
+
+        def part(column: Any) -> Any:
+            return None if column is None else np.asarray(column)[kept]
+
+        further = tuple(part(column) for column in self.further)
+        parts = part(self.groups), part(self.times), part(self.assignment)
+        return FoldBasis(self.y[kept], self.task, *parts, further, self.classes)
+
+
+def make_folds(request: FoldRequest, y: NDArray[Any], task: Task, **more: Any) -> FoldPlan:
     """Make a fold plan; the same request on the same data gives the same plan.
 
     Args:
         request: what is wanted.
-        y: ``(n_rows,)`` class codes, or values of a regression (stratified by quantile bins).
-        task: binary, multiclass or regression.
-        groups: ``(n_rows,)`` of any type, for the group schemes.
-        times: ``(n_rows,)`` datetime64, numbers or date strings, for ``time``.
-        assignment: from :func:`read_assignment`, for ``imported``.
-        classes: labels in code order, for messages.
+        y, task, more: the fields of :class:`FoldBasis`.
 
     Raises:
         UnknownNameError: no such scheme.
@@ -202,33 +223,89 @@ def make_folds(
     """
     if request.scheme not in SCHEMES:
         raise UnknownNameError("fold scheme", request.scheme, SCHEMES)
+    basis = FoldBasis(y, task, **more)
+    _check_request(request, len(y))
+    if not request.holdout:
+        return _make(request, basis)
+    holdout = _choose_holdout(request, basis)
+    inner = _make(request, basis.rows(~holdout))
+    valid_fold = np.full((inner.n_repeats, len(y)), -1, np.int16)
+    valid_fold[:, ~holdout] = inner.valid_fold
+    masks = None
+    if inner.train_masks is not None:
+        masks = np.zeros((inner.n_folds, len(y)), np.bool_)
+        masks[:, ~holdout] = inner.train_masks
+    details = {**inner.details, "holdout": request.holdout}
+    return FoldPlan(inner.scheme, inner.n_folds, inner.n_repeats, inner.seed, valid_fold, masks, holdout, details)
+
+
+def _make(request: FoldRequest, basis: FoldBasis) -> FoldPlan:
     names = _DETAILS.get(request.scheme, ())
     details = {name: value for name in names if (value := getattr(request, name)) is not None}
-    if request.scheme == "imported":
-        return _imported_plan(request, assignment, len(y), details)
-    _check_request(request, len(y))
-    if request.scheme == "time":
-        return _time_plan(request, times, len(y), details)
-    return _shuffled_plan(request, y, task, groups, classes, details)
+    if request.stratify:
+        details["stratify"] = list(request.stratify)
+    match request.scheme:
+        case "imported":
+            return _imported_plan(request, basis.assignment, len(basis.y), details)
+        case "time" | "purged":
+            return _time_plan(request, basis.times, len(basis.y), details)
+        case "leave_one_group_out":
+            return _one_group_out(request, basis.groups, details)
+    return _shuffled_plan(request, basis, details)
 
 
 _DETAILS: dict[Scheme, tuple[str, ...]] = {
     "group": ("group",),
     "stratified_group": ("group",),
-    "time": ("time", "gap"),
+    "leave_one_group_out": ("group",),
+    "time": ("time", "gap", "window"),
+    "purged": ("time", "gap", "embargo"),
     "imported": ("file",),
 }
+MAX_GROUPS_OUT = 200
 
 
 def _check_request(request: FoldRequest, n_rows: int) -> None:
     if request.n_folds < 2:
         raise InputError(f"n_folds={request.n_folds} but a fold needs rows to train on; give at least 2")
-    if request.n_folds > n_rows:
+    if request.n_folds > n_rows and request.scheme not in ("imported", "leave_one_group_out"):
         raise InputError(f"n_folds={request.n_folds} but train has {n_rows} rows; lower n_folds")
     if request.n_repeats < 1:
         raise InputError(f"n_repeats={request.n_repeats}; give at least 1")
     if not 0 <= request.seed < 2**32:
         raise InputError(f"seed={request.seed} is out of range; give a whole number from 0 to {2**32 - 1}")
+    if not 0 <= request.holdout <= 0.5:
+        raise InputError(f"holdout={request.holdout:g} is not a share from 0 to 0.5; give e.g. 0.1")
+    if request.stratify and request.scheme not in ("stratified", "stratified_group"):
+        raise InputError(f"stratify is for the schemes stratified and stratified_group, not for {request.scheme}")
+    for name, schemes in _ONLY_FOR.items():
+        if getattr(request, name) is not None and request.scheme not in schemes:
+            raise InputError(f"{name} is for the scheme {' or '.join(schemes)}, not for {request.scheme}; leave it out")
+
+
+_ONLY_FOR: dict[str, tuple[Scheme, ...]] = {"window": ("time",), "embargo": ("purged",)}
+
+
+def _choose_holdout(request: FoldRequest, basis: FoldBasis) -> NDArray[np.bool_]:
+    """``(n_rows,)`` about the wanted share of the rows: the last in time, whole groups, or spread over the strata."""
+    if request.scheme in ("time", "purged"):
+        values = time_values(_required(basis.times, request.scheme, "time"), request.time)
+        return np.asarray(values >= np.sort(values)[int((1 - request.holdout) * len(values))])
+    n_parts = max(2, round(1 / request.holdout))
+    scheme: Scheme = "plain" if request.scheme == "imported" else request.scheme
+    scheme = "group" if scheme == "leave_one_group_out" else scheme
+    codes = None
+    if scheme in ("group", "stratified_group"):
+        codes = group_codes(_required(basis.groups, scheme, "group"), request.group, n_parts)
+    seed = repeat_seed(request.seed, 1_000_000)  # of no repeat
+    return np.asarray(assign_folds(scheme, _strata(request, basis, n_parts)[0], codes, n_parts, seed) == 0)
+
+
+def _required(column: Any, scheme: str, name: str) -> Any:
+    if column is None:
+        what = "that orders the rows" if name == "time" else "whose rows stay together"
+        raise InputError(f"scheme={scheme!r} needs a column {what}; set {name} in [split]")
+    return column
 
 
 def _imported_plan(
@@ -243,38 +320,59 @@ def _imported_plan(
 
 
 def _time_plan(request: FoldRequest, times: Any, n_rows: int, details: dict[str, Any]) -> FoldPlan:
-    if times is None:
-        raise InputError("scheme='time' needs a column that orders the rows; set time in [split]")
+    _required(times, request.scheme, "time")
     if request.n_repeats != 1:
         raise InputError(f"n_repeats={request.n_repeats} but time has one order only; set n_repeats to 1")
     values = time_values(times, request.time)
     assert len(values) == n_rows
-    valid_fold, masks = expanding_window(values, request.n_folds, parse_gap(request.gap, values))
-    return FoldPlan("time", request.n_folds, 1, request.seed, valid_fold[np.newaxis], masks, details=details)
+    gap = parse_span("gap", request.gap, values)
+    if request.scheme == "time":
+        window = None if request.window is None else parse_span("window", request.window, values)
+        valid_fold, masks = forward_folds(values, request.n_folds, gap, window)
+    else:
+        embargo = gap if request.embargo is None else parse_span("embargo", request.embargo, values)
+        valid_fold, masks = purged_folds(values, request.n_folds, gap, embargo)
+    return FoldPlan(request.scheme, request.n_folds, 1, request.seed, valid_fold[np.newaxis], masks, details=details)
 
 
-def _shuffled_plan(
-    request: FoldRequest, y: NDArray[Any], task: Task, groups: Any, classes: Sequence[str], details: dict[str, Any]
-) -> FoldPlan:
+def _one_group_out(request: FoldRequest, groups: Any, details: dict[str, Any]) -> FoldPlan:
+    codes = group_codes(_required(groups, request.scheme, "group"), request.group, 2)
+    n_folds = int(codes.max()) + 1
+    if n_folds > MAX_GROUPS_OUT:
+        raise InputError(
+            f"group column {request.group!r} has {n_folds} groups, a fold for each of which is too many (up to "
+            f"{MAX_GROUPS_OUT}); use the scheme group"
+        )
+    if request.n_repeats != 1:
+        raise InputError(f"n_repeats={request.n_repeats} but every repeat would be the same; set n_repeats to 1")
+    return FoldPlan(request.scheme, n_folds, 1, request.seed, codes.astype(np.int16)[np.newaxis], details=details)
+
+
+def _shuffled_plan(request: FoldRequest, basis: FoldBasis, details: dict[str, Any]) -> FoldPlan:
     scheme, n_folds = request.scheme, request.n_folds
     codes = None
     if scheme in ("group", "stratified_group"):
-        if groups is None:
-            raise InputError(f"scheme={scheme!r} needs a column whose rows stay together; set group in [split]")
-        codes = group_codes(groups, request.group, n_folds)
-        assert len(codes) == len(y)
-    strata = y
-    if scheme in ("stratified", "stratified_group"):
-        if task != "regression":
-            require_rows_per_class(y, n_folds, classes)
-        strata, n_bins = strata_of(y, task, n_folds)
-        details = details if n_bins is None else {**details, "bins": n_bins}
+        codes = group_codes(_required(basis.groups, scheme, "group"), request.group, n_folds)
+        assert len(codes) == len(basis.y)
+    if scheme in ("stratified", "stratified_group") and basis.task != "regression":
+        require_rows_per_class(basis.y, n_folds, basis.classes)
+    strata, n_bins = _strata(request, basis, n_folds)
+    details = details if n_bins is None else {**details, "bins": n_bins}
     seeds = [repeat_seed(request.seed, repeat) for repeat in range(request.n_repeats)]
     valid_fold = np.stack([assign_folds(scheme, strata, codes, n_folds, seed) for seed in seeds])
     if codes is not None:
         for row in valid_fold:
-            assert len(np.unique(np.stack([codes, row]), axis=1).T) == codes.max() + 1, "a group was split"
+            pairs = codes * n_folds + row
+            assert len(np.unique(pairs)) == codes.max() + 1, "a group was split"
     return FoldPlan(scheme, n_folds, request.n_repeats, request.seed, valid_fold, details=details)
+
+
+def _strata(request: FoldRequest, basis: FoldBasis, n_folds: int) -> tuple[NDArray[Any], int | None]:
+    """What is spread evenly over the folds, and the number of bins of a regression."""
+    if request.scheme not in ("stratified", "stratified_group"):
+        return basis.y, None
+    strata, n_bins = strata_of(basis.y, basis.task, n_folds)
+    return (joint_strata(strata, basis.further, n_folds) if basis.further else strata), n_bins
 
 
 def describe(plan: FoldPlan, y: NDArray[Any], task: Task, *, classes: Sequence[str] = ()) -> dict[str, Any]:

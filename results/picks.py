@@ -11,6 +11,7 @@ from foldsmith.problem.scoring import Judge
 
 Floats = NDArray[np.float64]
 Policy = Literal["cv", "nested", "public", "both"]
+Second = Literal["next", "different", "cv", "nested", "public", "both"]
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,23 @@ def diverse(given: Candidates, first: int, policy: Policy, share: float = 1 / 3)
     return min(good, key=lambda i: (given.alike[first, i], good.index(i))) if good else None
 
 
-def pick_two(given: Candidates, policy: Policy, *, spread: bool = False) -> list[int]:
-    """The best two by a policy; with ``spread`` the second is a different one that is also good."""
+def pick_two(given: Candidates, policy: Policy, second: Second = "next") -> list[int]:
+    """The best by a policy, and a second one: the next best, a different one that is also good, or another policy's.
+
+    Args:
+        second: ``"next"``, ``"different"``, or the policy whose best is taken; the next best where that is the first.
+    """
     order = [int(i) for i in ranking(given, policy)]
-    if not spread or len(order) < 2:
-        return order[:2]
-    other = diverse(given, order[0], policy)
-    return order[:1] if other is None else [order[0], other]
+    if not order:
+        return []
+    other: int | None = None
+    if second == "different":
+        other = diverse(given, order[0], policy)
+    elif second != "next":
+        other = next(iter(ranking(given, second)), None)
+    if other is None or other == order[0]:
+        other = order[1] if len(order) > 1 else None
+    return order[:1] if other is None else [order[0], int(other)]
 
 
 def error_correlations(judge: Judge, oofs: Sequence[NDArray[np.float32]], max_rows: int = 20_000) -> Floats:

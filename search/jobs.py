@@ -363,7 +363,7 @@ def _rounds(problem: Problem, family: Family, stores: Sequence[FoldStore]) -> li
         return [None] * len(stores)
     curves = [curve for store in stores if (curve := store.curve()) is not None]
     assert len(curves) == len(stores), "a cv-curve family keeps a curve for every fold"
-    earlier_only = problem.plan.train_masks is not None
+    earlier_only = problem.plan.is_forward
     better = problem.goal.monitor_greater_is_better
     if problem.config.search.stopping == "scored":
         return [own_best(curve, greater_is_better=better) for curve in curves]
@@ -377,7 +377,7 @@ def _rounds(problem: Problem, family: Family, stores: Sequence[FoldStore]) -> li
 
 def _inner_round(problem: Problem, family: Family, task: FoldTask) -> int | None:
     """In time plans no earlier fold can advise the first one: its round comes from a split of its own train rows."""
-    if problem.plan.train_masks is None:
+    if not problem.plan.is_forward:
         return None
     fit_rows, stop_rows = inner_split(task.train_rows, task.seed)
     inner = replace(task, train_rows=fit_rows, valid_rows=stop_rows, fold_key=f"{task.fold_key}/inner")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
-from foldsmith.problem.fold_schemes import propose_n_folds, regression_bins, repeat_seed
+from foldsmith.problem.fold_schemes import propose_n_folds, repeat_seed
+from foldsmith.problem.fold_strata import joint_strata, regression_bins
 from foldsmith.problem.folds import FoldPlan, FoldRequest, Scheme, describe, make_folds, read_assignment
 from foldsmith.problem.goal import Task
 
@@ -422,3 +423,121 @@ class TestProposedNumber:
         assert propose_n_folds(np.array([0] * 90 + [1]), "binary") == 2
         assert propose_n_folds(np.arange(6.0), "regression") == 6
         assert propose_n_folds(np.array([0, 1] * 50), "binary", n_groups=3) == 3
+
+
+def in_time(n: int = 100, **options: Any) -> FoldPlan:
+    return make_folds(FoldRequest("time", 4, time="t", **options), classes_of(n), "binary", times=np.arange(n))
+
+
+def test_a_sliding_window_is_as_long_as_asked() -> None:
+    plan = in_time(window=15, gap=2)
+    for fold in range(4):
+        train, valid = plan.split(0, fold)
+        assert len(train) == 15 and train.max() == valid.min() - 3
+    assert plan.details == {"time": "t", "gap": 2, "window": 15} and plan.is_forward
+    days = pd.date_range("2024-01-01", periods=100, freq="D").to_numpy()
+    dated = make_folds(FoldRequest("time", 4, window="20d", gap="2d"), classes_of(100), "binary", times=days)
+    for fold in range(4):
+        train, valid = dated.split(0, fold)
+        assert days[train.max()] < days[valid.min()] - np.timedelta64(2, "D") and 18 <= len(train) <= 20
+    assert in_time(window=1000) == in_time(), "a window longer than the past is everything"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=40, max_size=80), st.integers(2, 4), st.integers(0, 4), st.integers(0, 4))
+def test_purged_blocks_keep_their_distance(days: list[int], n_folds: int, gap: int, embargo: int) -> None:
+    times = np.array(days, "datetime64[D]").astype("datetime64[us]")
+    request = FoldRequest("purged", n_folds, time="t", gap=f"{gap}d", embargo=f"{embargo}d")
+    try:
+        plan = make_folds(request, classes_of(len(days)), "binary", times=times)
+    except InputError:
+        return
+    assert plan.coverage(0).all() and not plan.is_forward
+    for fold in range(n_folds):
+        train, valid = plan.split(0, fold)
+        first, last = times[valid].min(), times[valid].max()
+        before, after = times[train][times[train] < first], times[train][times[train] > last]
+        assert len(before) + len(after) == len(train), "nothing in between"
+        assert (before < first - np.timedelta64(gap, "D")).all() and (after > last + np.timedelta64(embargo, "D")).all()
+
+
+def test_an_embargo_in_rows_is_the_gap_by_default() -> None:
+    plan = make_folds(FoldRequest("purged", 4, gap=3), classes_of(40), "binary", times=np.arange(40))
+    train, valid = plan.split(0, 1)
+    assert (valid.min(), valid.max()) == (10, 19) and train.tolist() == [*range(7), *range(23, 40)]
+
+
+def test_each_group_is_left_out_once() -> None:
+    groups = np.repeat(["c", "a", "b"], [5, 3, 4])
+    plan = make_folds(FoldRequest("leave_one_group_out", group="g"), classes_of(12), "binary", groups=groups)
+    assert plan.n_folds == 3
+    assert [set(groups[plan.split(0, fold)[1]]) for fold in range(3)] == [{"c"}, {"a"}, {"b"}]
+
+
+def test_further_columns_are_spread_evenly() -> None:
+    rng = np.random.default_rng(0)
+    site = rng.choice(["x", "y", "z"], 3000, p=[0.7, 0.25, 0.05])
+    age = rng.normal(50, 10, 3000)
+    y = (rng.random(3000) < np.where(site == "z", 0.9, 0.1)).astype(int)
+    request = FoldRequest("stratified", 5, stratify=("site", "age"))
+    plan = make_folds(request, y, "binary", further=(site, age))
+    for column in (site == "z", age > 60, (site == "z") & (y == 1)):
+        counts = np.bincount(plan.valid_fold[0], weights=column, minlength=5)
+        assert np.ptp(counts) <= 0.1 * counts.mean() + 3
+    assert plan.details["stratify"] == ["site", "age"]
+    assert plan != make_folds(FoldRequest("stratified", 5), y, "binary")
+
+
+def test_rare_combinations_are_told_apart_by_fewer_columns() -> None:
+    codes = joint_strata(np.array([0, 0, 0, 0, 1, 1, 1, 1]), [list("aaabbbbb")], 3)
+    assert len(set(codes[:3])) == 1 and codes[3] not in codes[:3] and len(set(codes[4:])) == 1
+    missing = joint_strata(np.zeros(8, int), [[None, "a"] * 4], 2)
+    assert len(set(missing)) == 2
+
+
+@pytest.mark.parametrize("scheme", ["plain", "stratified", "group", "stratified_group", "time", "purged", "imported"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_holdout_is_seen_by_no_fold(scheme: Scheme, task: Task) -> None:
+    n = 200
+    rng = np.random.default_rng(0)
+    y = classes_of(n) if task == "binary" else rng.normal(size=n)
+    groups, times = np.arange(n) // 4, rng.permutation(n)
+    more = {"groups": groups, "times": times, "assignment": (np.arange(n) % 3).astype(np.int16)}
+    request = FoldRequest(scheme, 4, group="g", time="t", holdout=0.2)
+    plan = make_folds(request, y, task, **more)
+    assert 0.15 <= plan.holdout.mean() <= 0.25
+    for fold in range(plan.n_folds):
+        train, valid = plan.split(0, fold)
+        assert len(train) and len(valid) and not plan.holdout[train].any() and not plan.holdout[valid].any()
+    assert not plan.coverage(0)[plan.holdout].any() and plan.details["holdout"] == 0.2
+    if "group" in scheme:
+        assert not set(groups[plan.holdout]) & set(groups[~plan.holdout])
+    if scheme in ("time", "purged"):
+        assert times[plan.holdout].min() > times[~plan.holdout].max()
+    if scheme == "stratified" and task == "binary":
+        assert abs(y[plan.holdout].mean() - 0.5) < 0.03
+    assert plan == make_folds(request, y, task, **more)
+    assert plan != make_folds(replace(request, holdout=0.0), y, task, **more)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (FoldRequest("plain", holdout=0.7), "holdout=0.7 is not a share"),
+        (FoldRequest("time", window=5, time="t", gap=200), "gap=200 rows, window=5 rows leave fold 0 no rows"),
+        (FoldRequest("plain", window=5), "window is for the scheme time, not for plain"),
+        (FoldRequest("time", embargo=5), "embargo is for the scheme purged, not for time"),
+        (FoldRequest("group", stratify=("a",)), "stratify is for the schemes stratified and stratified_group"),
+        (FoldRequest("purged", 2, gap=60, time="t"), "gap=60 rows and embargo=60 rows leave fold 0 no rows"),
+        (FoldRequest("purged", 2, embargo="soon", time="t"), "embargo='soon' is no duration"),
+        (FoldRequest("purged", 2), "scheme='purged' needs a column that orders the rows"),
+        (FoldRequest("leave_one_group_out", group="g"), "group column 'g' has 250 groups, a fold for each"),
+        (FoldRequest("leave_one_group_out", n_repeats=2), "whose rows stay together"),
+    ],
+)
+def test_more_errors(request_: FoldRequest, message: str) -> None:
+    n = 250 if request_.group else 100
+    times = np.arange(n) if request_.time else None
+    groups = np.arange(n) if request_.group else None
+    with pytest.raises(InputError, match=message):
+        make_folds(request_, classes_of(n), "binary", times=times, groups=groups)
