@@ -1,5 +1,6 @@
 """``blend``, ``compare``, ``posthoc`` and ``submit``: from members to a file."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -39,6 +40,7 @@ def blend(
     from foldsmith.flow.competition import open_competition
 
     competition = open_competition(folder)
+    competition.refresh(partial(click.echo, err=True))
     members = _members(competition, source)
     found = competition.try_blend(method, members=members, space=space, bags=bags, insist=insist)
     made = competition.keep(found, name)
@@ -118,5 +120,7 @@ def make(folder: Path, member: str) -> int:
     """Write a numbered submission of MEMBER (a member or a blend) and print its path."""
     from foldsmith.flow.competition import open_competition
 
-    click.echo(open_competition(folder).submit(member))
+    competition = open_competition(folder)
+    competition.refresh(partial(click.echo, err=True))
+    click.echo(competition.submit(member))
     return 0

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -247,12 +248,22 @@ def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as
     return 130 if report.ended == "interrupted" else 0
 
 
+def _tell_of_changes(competition: "Competition") -> None:
+    """A changed train file begins a new contract, a changed test file is predicted anew; both are said."""
+    from foldsmith.flow.versions import train_change
+
+    if change := train_change(competition.root):
+        click.echo(change, err=True)
+    competition.refresh(partial(click.echo, err=True))
+
+
 def _search(competition: "Competition", request: "SearchRequest") -> "SearchReport":
     from foldsmith.cli.main import ARGUMENTS
     from foldsmith.cli.progress import Progress
     from foldsmith.cli.record import SearchLog
     from foldsmith.flow.detach import Terminal
 
+    _tell_of_changes(competition)
     problem = competition.problem
     arguments = click.get_current_context().meta[ARGUMENTS]
     with (

@@ -1,7 +1,7 @@
 """A competition as one object: what the command line does, for notebooks and scripts."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from foldsmith.ensembling.diagnosis import Explanation
     from foldsmith.flow.ensemble import Blended
     from foldsmith.flow.finals import Finals
+    from foldsmith.flow.holdout import HoldoutLook
     from foldsmith.flow.launch import SearchRequest
     from foldsmith.flow.leaderboard import Standing
     from foldsmith.flow.posthoc import Posthoc
+    from foldsmith.flow.refresh import Refreshed
     from foldsmith.flow.search import Observer, SearchReport
     from foldsmith.flow.shake import Shake
     from foldsmith.flow.spaces import Shrunk, SpaceView
@@ -255,6 +257,22 @@ class Competition:
         from foldsmith.flow.ensemble import compare_members
 
         return compare_members(self.problem, self.members, first, second)
+
+    def refresh(self, note: Callable[[str], None] = lambda line: None) -> "Refreshed":
+        """Make test predictions of another test file again from the stored models; does nothing where none is stale.
+
+        Args:
+            note: gets a line for people about what was done.
+        """
+        from foldsmith.flow.refresh import refresh_tests
+
+        return refresh_tests(self.problem, self.members, note)
+
+    def holdout(self, members: Sequence[str]) -> "HoldoutLook":
+        """Score members on the rows that no search, blend or rule saw; every look is counted."""
+        from foldsmith.flow.holdout import look_at_holdout
+
+        return look_at_holdout(self.problem, self.members, members)
 
     def posthoc(self, member: str) -> "Posthoc":
         """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""

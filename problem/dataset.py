@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from foldsmith.problem.columns import infer_columns
 from foldsmith.problem.config import Config
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.files import digest, file_digest, read_array, read_json, write_array, write_json
+from foldsmith.problem.files import (
+    digest,
+    file_digest,
+    read_array,
+    read_json,
+    write_array,
+    write_atomically,
+    write_json,
+)
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.reading import read_frame, read_header
 from foldsmith.problem.tables import (
@@ -175,10 +185,21 @@ def _store(
         schema = _schema(frames, config) if typed_test is None else typed_test.schema
         write_array(folder.tables / f"{train_name}.y.npy", y)
         write_json(folder.tables / f"{train_name}.target.json", target.to_json())
+        _save_ids(folder, train_name, frames.train, data.id)
         save_table(type_frame(frames.train, schema), train_folder)
     if typed_test is None or typed_test.schema != schema:
         typed_test = type_frame(frames.test, schema)
+    _save_ids(folder, test_name, frames.test, data.id)
+    write_json(folder.tables / f"{test_name}.test.json", {"train": train_name})
     save_table(typed_test, folder.tables / test_name)
+
+
+def _save_ids(folder: Folder, name: str, frame: pd.DataFrame, id_column: str | None) -> None:
+    """Keep the ids of a version beside its table: rows are told apart by them when the file has changed."""
+    if id_column is None:
+        return
+    ids = pa.table({"id": pa.array([str(value) for value in frame[id_column]], pa.large_string())})
+    write_atomically(folder.tables / f"{name}.ids.parquet", lambda file: pq.write_table(ids, file))
 
 
 def _schema(frames: Frames, config: Config) -> Schema:
