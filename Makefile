@@ -55,7 +55,7 @@ constraints: | $(VENV)/pins/.created  ## renew constraints.txt: the newest of ev
 
 clean:  ## remove built and cached files
 	rm -rf build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find $(wildcard problem spaces results search ensembling flow cli src tests benchmarks examples) \
+	find $(wildcard problem spaces results search ensembling flow reporting cli src tests benchmarks examples) \
 		-name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and remove the environment

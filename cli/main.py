@@ -40,6 +40,7 @@ COMMANDS = {
     "lb": ("leaderboard", "Keep the ledger of submissions and scores; what is left of today."),
     "shake": ("leaderboard", "What the luck of public and private rows may do."),
     "finals": ("leaderboard", "The two submissions to select, and what each way of selecting is worth."),
+    "report": ("reporting", "Write one HTML file with plots, worst rows and provenance."),
     "dashboard": ("watching", "Serve the Optuna dashboard on 127.0.0.1."),
     "service": ("service", "Print a systemd unit that resumes the search after a reboot."),
     "space": ("spaces", "Show the search spaces, or shrink one around its best trials."),

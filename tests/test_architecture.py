@@ -14,7 +14,7 @@ import pytest
 import foldsmith
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "cli")
+FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "reporting", "cli")
 TOOLS = Path(sys.executable).parent
 
 

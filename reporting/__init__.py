@@ -1,0 +1,1 @@
+"""What was found, as one file to read and one page to search."""
