@@ -77,7 +77,7 @@ def _script_json(value: Any) -> str:
 
 def _section_html(section: Section) -> str:
     charts = "".join(
-        f'<figure><div class="chart" id="{html.escape(chart.anchor, quote=True)}" style="height:{chart.height}px"></div>'
+        f'<figure><div class="chart" id="{html.escape(chart.anchor)}" style="height:{chart.height}px"></div>'
         f"<figcaption>{html.escape(chart.caption)}</figcaption></figure>"
         for chart in section.charts
     )
