@@ -61,6 +61,7 @@ def _confusion(facts: Facts, found: Predictions) -> Chart:
         "y": names,
         "z": shares,
         "colorscale": "Blues",
+        "reversescale": True,
         "zmin": 0,
         "zmax": 1,
     }

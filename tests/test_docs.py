@@ -79,6 +79,13 @@ def test_steps_do_what_run_does(place: Path) -> None:
     (ensembles,) = (block for block in blocks("bash") if "blend --explain" in block)
     out = run_shell(ensembles, place / "titanic")
     assert "errors" in out and "b_top20" in out and "of b_top20 over lgb-0001" in out
+    (checks,) = (block for block in blocks("bash") if "check --adversarial" in block)
+    out = run_shell(checks, place / "titanic")
+    assert "in 14 checks" in out and "folds        stay as they are: stratified" in out
+    (board,) = (block for block in blocks("bash") if "lb log" in block)
+    out = run_shell(board, place / "titanic")
+    assert "public 0.8412" in out and "4 of 5 left today" in out and "P(best private)" in out and "select " in out
+    assert (place / "titanic" / "report.html").stat().st_size > 4_000_000
 
 
 def test_rig_block_runs(place: Path) -> None:
@@ -103,7 +110,7 @@ def test_foreign_predictions_come_and_go(place: Path) -> None:
 
 def test_toml_blocks_are_sections_of_the_config() -> None:
     sections = {name: section for block in blocks("toml") for name, section in tomlkit.parse(block).unwrap().items()}
-    assert set(sections) == {"rig", "hooks", "store", "spaces", "features"}
+    assert set(sections) == {"split", "rig", "hooks", "store", "spaces", "features"}
     assert list(sections.pop("spaces")) == ["lightgbm"]  # a table of tables: it is run below
     for name, section in sections.items():
         kind = Config.model_fields[name].annotation
