@@ -71,7 +71,7 @@ def in_a_process(scheme: str, n_rows: int, n_groups: int) -> dict[str, Any]:
 def measure(scheme: str, n_rows: int, n_groups: int) -> dict[str, Any]:
     """Seconds of ours and of the peer, and the peak of this process before the peer ran."""
     from foldsmith.problem.fold_schemes import FoldRequest
-    from foldsmith.problem.folds import make_folds
+    from foldsmith.problem.folds import FoldBasis, make_folds
 
     rng = np.random.default_rng(0)
     kind, _, extra = scheme.partition(",")
@@ -93,7 +93,7 @@ def measure(scheme: str, n_rows: int, n_groups: int) -> dict[str, Any]:
         request["stratify"] = ("a", "b")
     request |= {"window": n_rows // 10} if "sliding" in extra else {"holdout": 0.1} if "holdout" in extra else {}
     began = time.perf_counter()
-    make_folds(FoldRequest(**request), y, task, **more)  # type: ignore[arg-type]
+    make_folds(FoldRequest(**request), FoldBasis(y, task, **more))  # type: ignore[arg-type]
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     peer = peer_seconds(PEERS[scheme], y, more.get("groups"), more.get("times")) if scheme in PEERS else None

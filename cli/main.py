@@ -33,6 +33,7 @@ COMMANDS = {
     "show": ("watching", "Everything about one member."),
     "blend": ("combining", "Combine members into an ensemble."),
     "compare": ("combining", "Whether one member is better than another beyond luck."),
+    "confirm": ("confirming", "Score the best members once more on folds drawn anew: the winner's curse."),
     "posthoc": ("combining", "Thresholds, multipliers and cut points, and what they are worth."),
     "holdout": ("data", "Score members on rows that no search, blend or rule has seen."),
     "oof": ("oof", "Import predictions that were made elsewhere, and export those made here."),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from foldsmith.ensembling.comparison import Comparison
     from foldsmith.ensembling.diagnosis import Explanation
+    from foldsmith.flow.confirm import Confirmation
     from foldsmith.flow.ensemble import Blended
     from foldsmith.flow.finals import Finals
     from foldsmith.flow.holdout import HoldoutLook
@@ -273,6 +274,12 @@ class Competition:
         from foldsmith.flow.holdout import look_at_holdout
 
         return look_at_holdout(self.problem, self.members, members)
+
+    def confirm(self, members: Sequence[str], repeats: int = 5, **options: Any) -> "Confirmation":
+        """Score members once more on folds drawn anew; see :func:`foldsmith.flow.confirm.confirm`."""
+        from foldsmith.flow.confirm import confirm
+
+        return confirm(self.problem, self.members, members, repeats, **options)
 
     def posthoc(self, member: str) -> "Posthoc":
         """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""

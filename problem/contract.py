@@ -1,6 +1,6 @@
 """A problem ready to be searched: data, metric and a frozen fold plan, named by one hash, the contract."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
+from foldsmith.problem.fold_schemes import repeat_seed
 from foldsmith.problem.folder import Folder
-from foldsmith.problem.folds import FoldPlan, FoldRequest, make_folds, read_assignment
+from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, make_folds, read_assignment, spread_plan
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.metrics import Metric, get_metric
 from foldsmith.problem.reading import read_frame
@@ -92,14 +93,18 @@ def propose_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
     Raises:
         InputError: too many folds, unknown group or time column, a fold file that does not fit.
     """
+    return make_folds(fold_request(config), _fold_basis(folder, config, data))
+
+
+def _fold_basis(folder: Folder, config: Config, data: Dataset) -> FoldBasis:
+    """The columns that the config's folds are made from."""
     split, target = config.split, data.target
     columns = list(dict.fromkeys(name for name in (split.group, split.time, *split.stratify) if name))
     frame = read_frame(data.paths[0], columns=columns) if columns else None
     assignment = None
     if split.file:
         assignment = read_assignment(folder.resolve(split.file), data.train_ids, data.id_column)
-    return make_folds(
-        fold_request(config),
+    return FoldBasis(
         data.y,
         target.task,
         groups=None if frame is None or not split.group else frame[split.group].to_numpy(),
@@ -108,6 +113,22 @@ def propose_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
         further=() if frame is None else tuple(frame[name].to_numpy() for name in split.stratify),
         classes=target.classes,
     )
+
+
+def repeated_plan(problem: Problem, repeat: int) -> FoldPlan:
+    """The same kind of folds drawn anew, without the frozen plan's holdout rows; ``repeat`` counts from 1.
+
+    Raises:
+        InputError: these folds have no chance in them.
+    """
+    split, frozen = problem.config.split, problem.plan
+    if split.scheme in ("time", "purged", "imported", "leave_one_group_out"):
+        raise InputError(
+            f"{split.scheme} folds cannot be drawn anew: there is one such plan; 'foldsmith compare' redraws the rows"
+        )
+    request = replace(fold_request(problem.config), seed=repeat_seed(split.seed, repeat), n_repeats=1, holdout=0.0)
+    basis = _fold_basis(problem.folder, problem.config, problem.data)
+    return spread_plan(make_folds(request, basis.rows(~frozen.holdout)), frozen.holdout)
 
 
 def freeze_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
@@ -127,6 +148,14 @@ def freeze_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan:
     plan.save(folder.folds / f"{plan.hash}.parquet")
     write_json(pointer, {"hash": plan.hash, "split": config.split.model_dump()})
     return plan
+
+
+def freeze_as(folder: Folder, problem: Problem, plan: FoldPlan) -> None:
+    """Freeze a given plan in another folder with the same train file, for folds that are drawn anew."""
+    folder.folds.mkdir(parents=True, exist_ok=True)
+    plan.save(folder.folds / f"{plan.hash}.parquet")
+    pointer = _plan_pointer(folder, problem.data.train_fingerprint)
+    write_json(pointer, {"hash": plan.hash, "split": problem.config.split.model_dump()})
 
 
 def frozen_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan | None:

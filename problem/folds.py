@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,12 +210,12 @@ class FoldBasis:
         return FoldBasis(self.y[kept], self.task, *parts, further, self.classes)
 
 
-def make_folds(request: FoldRequest, y: NDArray[Any], task: Task, **more: Any) -> FoldPlan:
+def make_folds(request: FoldRequest, basis: FoldBasis) -> FoldPlan:
     """Make a fold plan; the same request on the same data gives the same plan.
 
     Args:
         request: what is wanted.
-        y, task, more: the fields of :class:`FoldBasis`.
+        basis: labels, and the columns that the scheme needs.
 
     Raises:
         UnknownNameError: no such scheme.
@@ -223,20 +223,25 @@ def make_folds(request: FoldRequest, y: NDArray[Any], task: Task, **more: Any) -
     """
     if request.scheme not in SCHEMES:
         raise UnknownNameError("fold scheme", request.scheme, SCHEMES)
-    basis = FoldBasis(y, task, **more)
-    _check_request(request, len(y))
+    _check_request(request, len(basis.y))
     if not request.holdout:
         return _make(request, basis)
     holdout = _choose_holdout(request, basis)
-    inner = _make(request, basis.rows(~holdout))
-    valid_fold = np.full((inner.n_repeats, len(y)), -1, np.int16)
+    plan = spread_plan(_make(request, basis.rows(~holdout)), holdout)
+    return replace(plan, details={**plan.details, "holdout": request.holdout})
+
+
+def spread_plan(inner: FoldPlan, holdout: NDArray[np.bool_]) -> FoldPlan:
+    """A plan of the rows that are not held out, as one of all rows."""
+    if not holdout.any():
+        return inner
+    valid_fold = np.full((inner.n_repeats, len(holdout)), -1, np.int16)
     valid_fold[:, ~holdout] = inner.valid_fold
     masks = None
     if inner.train_masks is not None:
-        masks = np.zeros((inner.n_folds, len(y)), np.bool_)
+        masks = np.zeros((inner.n_folds, len(holdout)), np.bool_)
         masks[:, ~holdout] = inner.train_masks
-    details = {**inner.details, "holdout": request.holdout}
-    return FoldPlan(inner.scheme, inner.n_folds, inner.n_repeats, inner.seed, valid_fold, masks, holdout, details)
+    return replace(inner, valid_fold=valid_fold, train_masks=masks, holdout=holdout)
 
 
 def _make(request: FoldRequest, basis: FoldBasis) -> FoldPlan:

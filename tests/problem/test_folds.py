@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foldsmith.problem import folds
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
 from foldsmith.problem.fold_schemes import propose_n_folds, repeat_seed
 from foldsmith.problem.fold_strata import joint_strata, regression_bins
-from foldsmith.problem.folds import FoldPlan, FoldRequest, Scheme, describe, make_folds, read_assignment
+from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, Scheme, describe, read_assignment
 from foldsmith.problem.goal import Task
 
 DAY = 86_400_000_000  # microseconds
+
+
+def make_folds(request: FoldRequest, y: Any, task: Task, **columns: Any) -> FoldPlan:
+    return folds.make_folds(request, FoldBasis(y, task, **columns))
 
 
 def classes_of(n_rows: int, n_classes: int = 2) -> Any:
