@@ -80,7 +80,15 @@ def make_dashboard(journal: Path, port: int, url: str | None = None) -> WSGIServ
     from optuna_dashboard import wsgi
 
     storage = get_storage(open_storage(journal, url, may_write=False))  # keeps what a database said of finished trials
-    app = reading_only(wsgi(read_only(storage), artifact_store=_Pictures(journal)))
+    return serve_on(reading_only(wsgi(read_only(storage), artifact_store=_Pictures(journal))), port)
+
+
+def serve_on(app: App, port: int) -> WSGIServer:
+    """A threaded server of an app on 127.0.0.1 that is not yet serving.
+
+    Raises:
+        InputError: the port is taken.
+    """
     try:
         return make_server("127.0.0.1", port, app, server_class=_Server, handler_class=_Quiet)
     except OSError as error:

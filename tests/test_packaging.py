@@ -16,7 +16,7 @@ import foldsmith
 # One worker of pytest-xdist runs the whole file, so that the distributions are built once.
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "cli")
+FOLDERS = ("problem", "spaces", "results", "search", "ensembling", "flow", "reporting", "cli")
 SOURCE = ROOT / "src" / "foldsmith"
 BOOSTING = {"catboost", "lightgbm", "xgboost"}
 HEAVY = BOOSTING | {"numpy", "optuna", "optuna_dashboard", "pandas", "pyarrow", "ray", "scipy", "sklearn", "torch"}
