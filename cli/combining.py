@@ -46,7 +46,7 @@ def blend(
     made = competition.keep(found, name)
     explanation = competition.explain(found) if explain else None
     if as_json:
-        record = made.to_json()
+        record = {**made.to_json(), "obtained": competition.obtained(made.id).to_json()}
         print_json(record if explanation is None else {**record, "explanation": explanation.to_json()})
         return 0
     print_blend(competition, made)
@@ -68,7 +68,11 @@ def compare(folder: Path, first: str, second: str, as_json: bool) -> int:
     competition = open_competition(folder)
     found = competition.compare(first, second)
     if as_json:
-        print_json({"first": first, "second": second, "metric": competition.problem.metric.name, **found.to_json()})
+        how = [competition.obtained(name) for name in (first, second)]
+        kinds = {"obtained": [one.to_json() for one in how], "comparable": how[0].is_comparable(how[1])}
+        print_json(
+            {"first": first, "second": second, "metric": competition.problem.metric.name, **found.to_json(), **kinds}
+        )
     else:
         print_comparison(competition, first, second, found)
     return 0

@@ -94,11 +94,14 @@ def list_(folder: Path, as_json: bool) -> int:
     from foldsmith.flow.oof import external_rows
     from foldsmith.problem.contract import open_problem
     from foldsmith.results.members import MemberStore
+    from foldsmith.results.obtained import obtained
 
     problem = open_problem(folder)
     rows = external_rows(problem, MemberStore(problem.folder))
     if as_json:
-        print_json({"members": [row.to_json() for row in rows]})
+        members = MemberStore(problem.folder)
+        how = [obtained(problem, members.get(row.member)).to_json() for row in rows]
+        print_json({"members": [{**row.to_json(), "obtained": one} for row, one in zip(rows, how, strict=True)]})
     elif rows:
         print_external(rows)
     else:

@@ -39,6 +39,7 @@ LOG_LINES = 2
 
 MARKS = {
     "n": "nested score: weights chosen on other folds than the ones they score",
+    "e": "boosting rounds chosen by the fold that is scored: flatters, up to 7 % of the error on small data",
     "!": "made under other or unknown folds: good for averages, not for a stacker that is fitted on them",
 }
 
@@ -237,9 +238,17 @@ def print_top(problem: "Problem", *, n: int, failed: bool = False) -> None:
         out.print(_failed_table(rows))
     else:
         out.print(_top_table(rows, problem.metric.name, out))
+        out.print(how_scored(problem), soft_wrap=True)
         for mark, meaning in MARKS.items():
             if any(mark in row.marks for row in rows):
                 out.print(f"{mark}  {meaning}", soft_wrap=True)
+
+
+def how_scored(problem: "Problem") -> str:
+    """What all scores of a table have in common."""
+    plan, aggregate = problem.plan, problem.metric.aggregate.replace("_", " ")
+    labels = ", labels by rules of the other folds" if problem.judge.needs_labels else ""
+    return f"out of fold, {aggregate} over {plan.n_folds} {plan.scheme} folds {plan.hash}{labels}"
 
 
 def print_external(rows: Sequence["ExternalRow"]) -> None:
@@ -321,13 +330,16 @@ def _top_table(rows: Sequence["TopRow"], metric: str, out: Console) -> Table:
 
 def print_member(problem: "Problem", member: "Member") -> None:
     """Everything that is stored of a member."""
+    from foldsmith.results.obtained import obtained
+
     out = console()
     out.print(f"[bold]{member.id}[/bold] · {member.kind} · {escape(member.family)} · {member.state}")
     if member.scores is not None:
         scores = member.scores
-        kind = {"blend": "nested", "imported": "recomputed"}.get(member.kind, "cross-validated")
+        how = obtained(problem, member)
         digits = digits_for(scores.value)
-        fact(out, member.metric, f"{score(scores.value, scores.sem)} ({kind}), pooled {number(scores.pooled, digits)}")
+        fact(out, member.metric, f"{score(scores.value, scores.sem)}, pooled {number(scores.pooled, digits)}")
+        fact(out, "obtained", how.label)
         fact(out, "folds", "  ".join(number(value, digits) for value in scores.per_fold))
         if scores.untuned is not None:
             fact(out, "plain rule", f"{number(scores.untuned, digits)} (labels without tuned thresholds)")
@@ -455,16 +467,23 @@ def signed_number(value: float) -> str:
 
 def print_comparison(competition: "Competition", first: str, second: str, found: "Comparison") -> None:
     """Both scores, the gain with its error, how probable it is, and the folds."""
+    from foldsmith.results.obtained import obtained
+
     out = console()
-    members, metric = competition.members, competition.problem.metric
+    problem, metric = competition.problem, competition.problem.metric
     table = plain_table(f"  {metric.name}", "", ">score ± sem")
+    how = []
     for name in (first, second):
-        scores = members.get(name).scores
+        member = competition.members.get(name)
+        scores = member.scores
         assert scores is not None
-        table.add_row(f"  {name}", "", score(scores.value, scores.sem))
+        how.append(obtained(problem, member))
+        table.add_row(f"  {name}", how[-1].marks, score(scores.value, scores.sem))
     out.print(table)
+    if not how[0].is_comparable(how[1]):
+        fact(out, "mark", f"of different kinds: {how[0].label}; and {how[1].label}", "yellow")
     fact(out, "gain", f"{signed_number(found.gain)} ± {number(found.sem)} of {first} over {second}")
-    n_folds = competition.problem.plan.n_folds
+    n_folds = problem.plan.n_folds
     fact(out, "better", f"with P = {found.probability:.2f}, in {found.folds_won} of {n_folds} folds")
 
 

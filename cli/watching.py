@@ -61,20 +61,22 @@ def top(folder: Path, n: int, failed: bool, as_csv: bool, as_json: bool) -> int:
     from foldsmith.cli.tables import print_top
     from foldsmith.problem.contract import open_problem
     from foldsmith.results.members import MemberStore
+    from foldsmith.results.obtained import obtained
     from foldsmith.results.top import top_rows
 
     problem = open_problem(folder)
     if not as_json and not as_csv:
         print_top(problem, n=n, failed=failed)
         return 0
-    better = problem.metric.greater_is_better
-    rows = top_rows(MemberStore(problem.folder), problem.contract, greater_is_better=better, failed=failed)[:n]
-    records = [row.to_json() for row in rows]
+    better, members = problem.metric.greater_is_better, MemberStore(problem.folder)
+    rows = top_rows(members, problem.contract, greater_is_better=better, failed=failed)[:n]
+    how = [obtained(problem, members.get(row.member)) for row in rows]
     if as_json:
-        print_json(records)
+        print_json([{**row.to_json(), "obtained": one.to_json()} for row, one in zip(rows, how, strict=True)])
     else:
         import pandas as pd
 
+        records = [{**row.to_json(), "obtained": one.label} for row, one in zip(rows, how, strict=True)]
         click.echo(pd.DataFrame(records).to_csv(index=False), nl=False)
     return 0
 
@@ -88,10 +90,14 @@ def show(folder: Path, member: str, as_json: bool) -> int:
     from foldsmith.cli.tables import print_member
     from foldsmith.problem.contract import open_problem
     from foldsmith.results.members import MemberStore
+    from foldsmith.results.obtained import obtained
 
     problem = open_problem(folder)
     found = MemberStore(problem.folder).get(member)
-    print_json(found.to_json()) if as_json else print_member(problem, found)
+    if as_json:
+        print_json({**found.to_json(), "obtained": obtained(problem, found).to_json()})
+    else:
+        print_member(problem, found)
     return 0
 
 

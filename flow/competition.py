@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from foldsmith.problem.contract import Problem
     from foldsmith.results.ledger import Entry
     from foldsmith.results.members import Member, MemberStore
+    from foldsmith.results.obtained import Obtained
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,12 @@ class Competition:
         from foldsmith.flow.confirm import confirm
 
         return confirm(self.problem, self.members, members, repeats, **options)
+
+    def obtained(self, member: str) -> "Obtained":
+        """How a member's score came about: rows, folds, rounds, labels."""
+        from foldsmith.results.obtained import obtained
+
+        return obtained(self.problem, self.members.get(member))
 
     def posthoc(self, member: str) -> "Posthoc":
         """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""

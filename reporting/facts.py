@@ -172,15 +172,3 @@ class Facts:
         """Labels by the plain rule, for test rows whose rule is not stored."""
         target = self.problem.data.target
         return default_decision(self.problem.metric, target.task, len(target.classes)).apply(values)
-
-
-def how_obtained(problem: Problem, member: Member) -> str:
-    """How a member's score came about, in words."""
-    sample = {"blend": "nested: weights fitted on the other folds", "imported": "recomputed from imported predictions"}
-    words = [sample.get(member.kind, "out of fold")]
-    words.append("mean of folds" if problem.metric.aggregate == "mean_of_folds" else "pooled over folds")
-    if member.kind == "trial":
-        words.append(f"rounds by {member.policy}")
-    if problem.judge.needs_labels:
-        words.append("labels by rules fitted on the other folds")
-    return ", ".join(words)

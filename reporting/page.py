@@ -13,8 +13,9 @@ from foldsmith import __version__
 from foldsmith.problem.files import write_bytes
 from foldsmith.reporting import ensemble_charts, prediction_charts, search_charts
 from foldsmith.reporting.chart import Chart, plain
-from foldsmith.reporting.facts import Facts, how_obtained
+from foldsmith.reporting.facts import Facts
 from foldsmith.reporting.rows import RowTable, worst_rows
+from foldsmith.results.obtained import obtained
 from foldsmith.results.top import top_rows
 
 
@@ -114,7 +115,7 @@ def _prediction_sections(facts: Facts) -> Iterator[Section]:
     found = facts.predictions
     if found is None or facts.member is None:
         return
-    about = f"Out-of-fold predictions of {found.member} ({how_obtained(facts.problem, facts.member)})."
+    about = f"Out-of-fold predictions of {found.member} ({obtained(facts.problem, facts.member).label})."
     charts = tuple(prediction_charts.of_predictions(facts, found))
     yield Section("predictions", "Predictions", about, (*charts, *_there([ensemble_charts.drift(facts)])))
     yield Section(
@@ -184,7 +185,7 @@ def summary_lines(facts: Facts) -> list[str]:
     if best is not None and best.scores is not None:
         lines.append(
             f"The best single member, {best.id}, scores {_score(best.scores.value, best.scores.sem)} "
-            f"({how_obtained(problem, best)})."
+            f"({obtained(problem, best).label})."
         )
     if blend is not None and blend.scores is not None:
         lines.append(

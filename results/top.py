@@ -15,7 +15,8 @@ class TopRow:
 
     Args:
         value, sem: cross-validated score (nested for a blend) and its standard error over folds.
-        marks: ``n`` nested score; ``!`` made under other or unknown folds, or a blend of such members.
+        marks: ``n`` nested score; ``e`` rounds chosen by the fold that is scored; ``!`` made under other or unknown
+            folds, or a blend of such members.
         reason: class of a failure, such as ``oom``; ``error`` says it in words; ``tail`` is the end of its log.
     """
 
@@ -76,7 +77,9 @@ def _row(member: Member) -> TopRow:
         None if scores is None else scores.pooled,
         member.policy,
         member.seconds,
-        ("n" if member.kind == "blend" else "") + ("!" if foreign_folds(member) else ""),
+        ("n" if member.kind == "blend" else "")
+        + ("e" if member.policy == "scored" and member.kind == "trial" else "")
+        + ("!" if foreign_folds(member) else ""),
         error.get("reason", ""),
         error.get("message", ""),
         error.get("tail", ""),
