@@ -36,6 +36,7 @@ COMMANDS = {
     "confirm": ("confirming", "Score the best members once more on folds drawn anew: the winner's curse."),
     "posthoc": ("combining", "Thresholds, multipliers and cut points, and what they are worth."),
     "holdout": ("data", "Score members on rows that no search, blend or rule has seen."),
+    "pseudo": ("pseudo", "Label test rows per fold, for models to learn; full-data labels are refused."),
     "oof": ("oof", "Import predictions that were made elsewhere, and export those made here."),
     "submit": ("combining", "Write submission files."),
     "lb": ("leaderboard", "Keep the ledger of submissions and scores; what is left of today."),

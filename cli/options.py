@@ -33,6 +33,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 data_options = stack(
     click.option("--train", type=PATH, help="Training table: csv, csv.gz or parquet."),
     click.option("--test", type=PATH, help="Test table."),
+    click.option("--extra", type=PATH, multiple=True, help="More rows with the target, which only train; repeatable."),
     click.option("--sample", type=PATH, help="Sample submission."),
     click.option("--target", help="Column to predict."),
     click.option("--id", "id_column", help="Id column; inferred from the sample or by name."),

@@ -46,6 +46,7 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         model_seed=model_seed,
         sampler_seed=model_seed,
         families=data.get("families", ()),
+        extra=tuple(data.get("extra") or ()),
     )
 
 
@@ -85,6 +86,9 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     for option, (given, now) in files.items():
         if given is not None and (now is None or given.resolve() != folder.resolve(now).resolve()):
             raise _other_problem(root, option, given, now)
+    extra = tuple(path.resolve() for path in data.get("extra") or ())
+    if extra and extra != tuple(folder.resolve(name).resolve() for name in stored.extra):
+        raise _other_problem(root, "extra", " ".join(map(str, extra)), " ".join(stored.extra) or None)
     values: dict[str, tuple[object, object]] = {
         "target": (data.get("target"), stored.target[0]),
         "id": (data.get("id_column"), stored.id),

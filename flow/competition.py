@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from foldsmith.flow.launch import SearchRequest
     from foldsmith.flow.leaderboard import Standing
     from foldsmith.flow.posthoc import Posthoc
+    from foldsmith.flow.pseudo import PseudoLabels
     from foldsmith.flow.refresh import Refreshed
     from foldsmith.flow.search import Observer, SearchReport
     from foldsmith.flow.shake import Shake
@@ -287,6 +288,16 @@ class Competition:
         from foldsmith.results.obtained import obtained
 
         return obtained(self.problem, self.members.get(member))
+
+    def pseudo(self, member: str, *, min_confidence: float = 0.9, use: bool = True) -> "PseudoLabels":
+        """Label test rows per fold by a member's models; later searches learn them if ``use``."""
+        from foldsmith.flow.pseudo import make_pseudo, use_pseudo
+
+        made = make_pseudo(self.problem, self.members, member, min_confidence=min_confidence)
+        if use:
+            use_pseudo(self.problem, made.name)
+            self.__dict__.pop("problem")  # the config has changed
+        return made
 
     def posthoc(self, member: str) -> "Posthoc":
         """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""

@@ -88,7 +88,8 @@ class Predictor:
     def _family(self, member: Member) -> Family:
         family = get_family(member.family, self._problem.folder.code)
         mine = "" if self._features is None else self._features.suffix
-        if member.space_version and member.space_version != member.space_version.partition("+features-")[0] + mine:
+        version = member.space_version.partition("+extra-")[0]
+        if version and version != version.partition("+features-")[0] + mine:
             raise InputError(f"{member.id} was fitted with other features than the code has now; put the code back")
         return family if self._features is None else Featured(family, self._features)
 

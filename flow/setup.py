@@ -45,6 +45,7 @@ class SetupRequest:
             :class:`foldsmith.problem.fold_schemes.FoldRequest`; the number of folds follows the rows.
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
+        extra: tables of more rows, with the target, that only train.
     """
 
     train: Path
@@ -69,6 +70,7 @@ class SetupRequest:
     model_seed: int = 0
     sampler_seed: int = 0
     families: tuple[str, ...] = ()
+    extra: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def _infer(
             id=id_column,
             target=[request.target],
             positive=target.positive,
+            extra=tuple(_stored_path(path, root) for path in request.extra),
         ),
         problem=ProblemSection(task=target.task, metric=metric.name),
         split=_split(request, target.task, root, frames, y),

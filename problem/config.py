@@ -25,7 +25,10 @@ class _Section(BaseModel):
 
 
 class DataSection(_Section):
-    """The files, and the names of id and target."""
+    """The files, and the names of id and target.
+
+    ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
+    """
 
     train: str
     test: str
@@ -33,6 +36,8 @@ class DataSection(_Section):
     id: str | None = None
     target: list[str] = Field(min_length=1, max_length=1)
     positive: str | None = None
+    extra: tuple[str, ...] = ()
+    pseudo: str | None = None
 
 
 class ProblemSection(_Section):
@@ -254,12 +259,24 @@ def change_split(path: Path, split: dict[str, Any], columns: dict[str, Kind] | N
     Raises:
         InputError: as :func:`load_config`, before and after the change; then the file stays as it was.
     """
+    _change(path, {"split": split, "columns": columns or {}})
+
+
+def change_data(path: Path, data: dict[str, Any]) -> None:
+    """Change keys of [data]; None takes one away. See :func:`change_split`."""
+    _change(path, {"data": data})
+
+
+def _change(path: Path, sections: dict[str, dict[str, Any]]) -> None:
     load_config(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    for section, values in (("split", split), ("columns", columns or {})):
+    for section, values in sections.items():
         table: Any = document.setdefault(section, tomlkit.table())
         for key, value in values.items():
-            table[key] = value
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
     try:
         Config.model_validate(document.unwrap())
     except ValidationError as error:

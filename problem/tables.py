@@ -220,6 +220,22 @@ class Table:
         )
 
 
+def stacked(above: Table, below: Table) -> Table:
+    """Two tables of one schema, one above the other, in memory."""
+    assert above.schema == below.schema, "tables above each other have the same columns"
+    return Table(
+        schema=above.schema,
+        n_rows=above.n_rows + below.n_rows,
+        numeric=np.concatenate([above.numeric, below.numeric]),
+        codes=np.concatenate([above.codes, below.codes]),
+        datetimes=np.concatenate([above.datetimes, below.datetimes]),
+        texts=tuple(
+            pa.concat_arrays([one.cast(pa.large_string()), other.cast(pa.large_string())])
+            for one, other in zip(above.texts, below.texts, strict=True)
+        ),
+    )
+
+
 def _beside(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
     return np.hstack([left, right]) if right.shape[1] else left
 

@@ -115,6 +115,29 @@ def type_target(
     return *_classification(classes, codes, kind, name, task or inferred, positive), reason
 
 
+def encode_target(target: Target, series: pd.Series, where: str) -> NDArray[Any]:
+    """Labels of further rows as a known target has them: float64 values, or int32 class codes.
+
+    Raises:
+        InputError: missing values, labels that the target does not have, or values that are no numbers.
+    """
+    _refuse_missing(series, target.name)
+    values, kind = _plain_values(series)
+    if target.task == "regression":
+        if kind not in ("int", "float") or not np.isfinite(values.astype(np.float64)).all():
+            raise InputError(f"target {target.name!r} of {where} holds values that are no finite numbers; correct them")
+        return values.astype(np.float64)
+    codes = {label: code for code, label in enumerate(target.classes)}
+    labels = [_label(value) for value in values]
+    unknown = sorted({label for label in labels if label not in codes})
+    if unknown:
+        raise InputError(
+            f"target {target.name!r} of {where} has the label {unknown[0]!r}, which train lacks; train has "
+            f"{', '.join(target.classes[:5])}"
+        )
+    return np.array([codes[label] for label in labels], np.int32)
+
+
 def _refuse_missing(series: pd.Series, name: str) -> None:
     missing = cells.strings(series).isna().to_numpy()
     if missing.any():

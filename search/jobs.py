@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
 from foldsmith.problem.errors import FoldsmithError, InputError
+from foldsmith.problem.extra import ExtraRows, load_extra
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import Scores, score_oof
+from foldsmith.problem.tables import Table, stacked
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
 from foldsmith.search.cgroups import cgroup_limits
@@ -149,6 +152,36 @@ class Workbench:
         """The user's transformers, as they were when this worker did its first job."""
         return load_features(self.problem.config.features.use, self.problem.folder.code)
 
+    @cached_property
+    def extra(self) -> ExtraRows | None:
+        """Rows that only train."""
+        return load_extra(self.problem)
+
+    @cached_property
+    def table(self) -> Table:
+        """The train table, and the extra rows behind it."""
+        train = self.problem.data.train
+        return train if self.extra is None else stacked(train, self.extra.table)
+
+    def labels(self, fold: int) -> NDArray[Any]:
+        """``(n_rows,)`` labels of that table as the families fit them; pseudo labels are a fold's own."""
+        if self.extra is None:
+            return self.problem.fit_y
+        more = self.extra.labels[fold]
+        more = np.log1p(more) if self.problem.goal.log1p else more
+        return np.concatenate([self.problem.fit_y, more.astype(self.problem.fit_y.dtype)])
+
+    def extra_rows(self, valid: NDArray[np.int64], fold: int) -> NDArray[np.int64]:
+        """Places of the extra rows that may train a fold: with a label, and none of its validation rows in disguise."""
+        assert self.extra is not None
+        leaks = np.isin(self.extra.hashes, self.train_hashes[valid])
+        return self.problem.data.train.n_rows + np.flatnonzero(~leaks & self.extra.known(fold))
+
+    @cached_property
+    def train_hashes(self) -> NDArray[np.uint64]:
+        """``(n_rows,)`` of the train rows' features."""
+        return row_hashes(self.problem.data.train)
+
     def check_features(self, job: Job) -> None:
         """Refuse a job of a trial that began with other features: workers read the code at different times.
 
@@ -159,6 +192,13 @@ class Workbench:
             return  # a copy of the folder on another machine, made of what the driver had
         mine = "" if self.features is None else self.features.suffix
         version = self.members.get(job.member).space_version
+        rows = "" if self.extra is None else self.extra.suffix
+        version, _, extra = version.partition("+extra-")
+        if extra != rows.removeprefix("+extra-"):
+            raise InputError(
+                f"[data] extra or pseudo was changed since this search began: the trial has {extra or 'none'}, the "
+                f"config now {rows.removeprefix('+extra-') or 'none'}; start the search again"
+            )
         if version and version != version.partition("+features-")[0] + mine:
             raise InputError(
                 f"[features] or its code was changed since this search began: the trial is {version}, the code now is "
@@ -213,16 +253,18 @@ class Workbench:
     def _task(
         self, job: Job, train: NDArray[np.int64], valid: NDArray[np.int64], *, number: int, name: str
     ) -> FoldTask:
-        problem = self.problem
+        problem, key = self.problem, f"{self.problem.contract}/{job.repeat}-{name}"
+        if self.extra is not None:
+            train, key = np.concatenate([train, self.extra_rows(valid, number)]), f"{key}/{self.extra.name}"
         return FoldTask(
             goal=problem.goal,
-            table=problem.data.train,
-            y=problem.fit_y,
+            table=self.table,
+            y=self.labels(number),
             train_rows=train,
             valid_rows=valid,
             params=job.params,
             seed=fold_seed(job.model_seed, job.repeat, number),
-            fold_key=f"{problem.contract}/{job.repeat}-{name}",
+            fold_key=key,
             threads=job.threads,
             device=job.device,
             deadline=job.deadline,
@@ -395,12 +437,19 @@ def _fit_record(
         "repeat": job.repeat,
         "seed": task.seed,
         "seconds": seconds,
-        "facts": fitted.facts,
+        "facts": fitted.facts if bench.extra is None else {**fitted.facts, "extra": _extra_facts(bench, task)},
         "slot": job.slot,
         "threads": job.threads,
         "peak_bytes": bench.peak_bytes,
         "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
+
+
+def _extra_facts(bench: Workbench, task: FoldTask) -> dict[str, Any]:
+    """Where extra rows came from, and how many were left out because the fold validates the same row."""
+    assert bench.extra is not None
+    used = int((task.train_rows >= bench.problem.data.train.n_rows).sum())
+    return {"rows": used, "left_out": bench.extra.table.n_rows - used, "sources": list(bench.extra.sources)}
 
 
 def _predict_test(

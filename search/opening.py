@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
+from foldsmith.problem.extra import extra_suffix
 from foldsmith.results.members import MemberStore
 from foldsmith.search.journal import repair_journal
 from foldsmith.search.leases import Alone, Leases, leases_of
@@ -86,6 +87,7 @@ def open_studies(
     facts = Facts(problem.goal, problem.data.train.schema, problem.data.train.n_rows, budget_seconds)
     features = load_features(problem.config.features.use, problem.folder.code)
     made = None if features is None else try_features(features, problem.data.train, problem.fit_y)
+    suffix = extra_suffix(problem)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
@@ -102,6 +104,7 @@ def open_studies(
             book.skipped[name] = reason
             continue
         space = _space(problem, name, family, facts)
+        space = replace(space, version=space.version + suffix)
         points = portfolio_points(family, facts, space=space, portfolios=portfolios)
         book.families[name] = family
         book.wishes[name] = family.resources(facts, points[0] if points else {})

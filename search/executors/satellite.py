@@ -12,6 +12,7 @@ from pathlib import Path
 import tomlkit
 
 from foldsmith.problem.contract import open_problem
+from foldsmith.problem.extra import pseudo_folder
 from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
 from foldsmith.search.jobs import Job
@@ -32,6 +33,13 @@ def pack_problem(root: Path) -> bytes:
         for name, path in zip(("train", "test"), problem.data.paths, strict=True):
             tar.add(path, f"data/{name}{''.join(path.suffixes)}")
             config["data"][name] = f"data/{name}{''.join(path.suffixes)}"
+        extra = [folder.resolve(name) for name in problem.config.data.extra]
+        config["data"]["extra"] = [f"data/extra-{number}-{path.name}" for number, path in enumerate(extra)]
+        for name, path in zip(config["data"]["extra"], extra, strict=True):
+            tar.add(path, name)
+        if problem.config.data.pseudo is not None:
+            labels = pseudo_folder(folder, problem.config.data.pseudo)
+            tar.add(labels, labels.relative_to(root))
         text = tomlkit.dumps(config).encode()
         header = tarfile.TarInfo(folder.config.name)
         header.size = len(text)
