@@ -1,6 +1,7 @@
 # Everything runs in $(VENV), made here from any Python >= 3.11; `make` alone lists the targets.
 VENV ?= .venv
-PYTEST_WORKERS ?= 2
+# tests wait for processes more than they compute: three keep two cores busy
+PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
@@ -22,7 +23,7 @@ help:  ## list the targets
 demo: $(VENV)/.installed-demo  ## install, then run foldsmith on real data; options in DEMO_ARGS="--time-budget 20s"
 	@$(BIN)/foldsmith demo $(DEMO_ARGS)
 
-test: $(VENV)/.installed-dev  ## all tests with branch coverage; PYTEST_WORKERS=2, PYTEST_ARGS="-k folds"
+test: $(VENV)/.installed-dev  ## all tests with branch coverage; PYTEST_WORKERS=3, PYTEST_ARGS="-k folds"
 	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile --cov --cov-branch $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff, its formatter, mypy, the direction of imports

@@ -98,8 +98,8 @@ def started(log: Path, *words: object) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_until(is_true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Look again and again, for a minute, while ``process`` runs."""
-    give_up = time.monotonic() + 60
+    """Look again and again, for three minutes, while ``process`` runs."""
+    give_up = time.monotonic() + 180
     while not is_true():
         assert process.poll() is None and time.monotonic() < give_up, log.read_text()
         time.sleep(0.1)
