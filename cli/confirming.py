@@ -10,7 +10,8 @@ from foldsmith.cli.json_output import print_json
 from foldsmith.cli.options import as_json
 
 if TYPE_CHECKING:
-    from foldsmith.flow.confirm import Confirmation, CurseEstimate
+    from foldsmith.flow.confirm import Confirmation
+    from foldsmith.flow.curse import CurseEstimate
 
 
 @click.command(epilog="Example: foldsmith confirm lgb-0012 xgb-0007 b01 --repeats 5")
@@ -39,7 +40,7 @@ def confirm(
     Results stand apart from the frozen folds; a call that was killed goes on where it was.
     """
     from foldsmith.flow.competition import open_competition
-    from foldsmith.flow.confirm import estimate_curse
+    from foldsmith.flow.curse import estimate_curse
     from foldsmith.results.top import ranked
 
     competition = open_competition(folder)

@@ -77,7 +77,7 @@ def load_extra(problem: Problem) -> ExtraRows | None:
 
 
 def extra_suffix(problem: Problem) -> str:
-    """The suffix of the rows that the config names, empty for none; reads no row twice in a process."""
+    """The suffix of the rows that the config names, empty for none."""
     rows = load_extra(problem)
     return "" if rows is None else rows.suffix
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from foldsmith.flow.competition import Competition, init
-from foldsmith.flow.confirm import confirm, estimate_curse
+from foldsmith.flow.confirm import confirm
+from foldsmith.flow.curse import estimate_curse
 from foldsmith.problem.contract import Problem, open_problem, repeated_plan
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.results.members import Member, MemberStore
