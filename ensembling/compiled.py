@@ -113,22 +113,24 @@ def absolute(columns, blend, share, weight, y):  # type: ignore[no-untyped-def]
 def products(columns, y, other, weight, bounds):  # type: ignore[no-untyped-def]
     """See :func:`foldsmith.ensembling.plain.products`.
 
-    Four members at a time, so that what they share is read once for the four.
+    Four members at a time, so that what they share is read once for the four. Rows are counted from 0 in slices: with
+    an offset in the index the compiler does not vectorise the loop, which then takes five times as long.
     """
     n_members = len(columns)
     sums = np.zeros((len(bounds) - 1, n_members))
-    right = other * weight if len(weight) else other
+    whole = n_members // 4 * 4
     for fold in range(len(bounds) - 1):
         low, high = bounds[fold], bounds[fold + 1]
+        right = other[low:high] * weight[low:high] if len(weight) else other[low:high]
         level = 0.0  # sum (c - y) r = sum c r - sum y r
-        for row in range(low, high):
-            level += y[row] * right[row]
-        whole = n_members // 4 * 4
+        labels = y[low:high]
+        for row in range(len(right)):
+            level += labels[row] * right[row]
         for member in range(0, whole, 4):
-            first, second = columns[member], columns[member + 1]
-            third, fourth = columns[member + 2], columns[member + 3]
+            first, second = columns[member, low:high], columns[member + 1, low:high]
+            third, fourth = columns[member + 2, low:high], columns[member + 3, low:high]
             total_1 = total_2 = total_3 = total_4 = 0.0
-            for row in range(low, high):
+            for row in range(len(right)):
                 factor = right[row]
                 total_1 += first[row] * factor
                 total_2 += second[row] * factor
@@ -139,11 +141,30 @@ def products(columns, y, other, weight, bounds):  # type: ignore[no-untyped-def]
             sums[fold, member + 2] = total_3 - level
             sums[fold, member + 3] = total_4 - level
         for member in range(whole, n_members):
-            column = columns[member]
+            column = columns[member, low:high]
             total = 0.0
-            for row in range(low, high):
+            for row in range(len(right)):
                 total += column[row] * right[row]
             sums[fold, member] = total - level
+    return sums
+
+
+@_compile
+def squares(columns, y, weight, bounds):  # type: ignore[no-untyped-def]
+    """See :func:`foldsmith.ensembling.plain.squares`."""
+    n_members = len(columns)
+    sums = np.zeros((len(bounds) - 1, n_members))
+    for fold in range(len(bounds) - 1):
+        low, high = bounds[fold], bounds[fold + 1]
+        labels = y[low:high]
+        each = weight[low:high] if len(weight) else np.ones(high - low)
+        for member in range(n_members):
+            column = columns[member, low:high]
+            total = 0.0
+            for row in range(len(labels)):
+                away = column[row] - labels[row]
+                total += each[row] * away * away
+            sums[fold, member] = total
     return sums
 
 

@@ -41,6 +41,16 @@ def absolute(columns: Columns, blend: Floats, share: float, weight: Floats, y: F
     return np.array([_mean(np.abs(v - y), weight) for v in _candidates(columns, blend, share)])
 
 
+def squares(columns: Columns, y: Floats, weight: Floats, bounds: NDArray[np.int64]) -> Floats:
+    """``(n_folds, n_members)`` sums over each fold's rows of a member's squared residual."""
+
+    def of(column: NDArray[np.float32]) -> Floats:
+        squared = (column.astype(np.float64) - y) ** 2
+        return np.asarray(np.add.reduceat(squared * weight if len(weight) else squared, bounds[:-1]))
+
+    return np.array([of(column) for column in columns]).T
+
+
 def products(columns: Columns, y: Floats, other: Floats, weight: Floats, bounds: NDArray[np.int64]) -> Floats:
     """``(n_folds, n_members)`` sums over each fold's rows of a member's residual times ``other``: of a Gram matrix."""
     right = other * weight if len(weight) else other

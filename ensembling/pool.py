@@ -215,12 +215,7 @@ class FoldGram:
     @cached_property
     def _diagonals(self) -> NDArray[np.float64]:
         columns, y, weight = self._residuals
-        sums = np.empty((len(self.pool.folds), len(columns)))
-        for member, column in enumerate(columns):
-            squares = (column.astype(np.float64) - y) ** 2
-            squares = squares * weight if len(weight) else squares
-            sums[:, member] = np.add.reduceat(squares, self.pool.bounds[:-1])
-        return sums
+        return np.asarray(self.pool.loops.squares(columns, y, weight, self.pool.bounds))
 
     def diagonal(self, folds: Sequence[int]) -> NDArray[np.float64]:
         """``(n_members,)`` sums of squares over the rows of ``folds``."""

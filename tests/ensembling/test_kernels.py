@@ -332,3 +332,18 @@ def test_blends_are_means_in_their_space() -> None:
     np.testing.assert_allclose(mix({"a": 0.25, "b": 0.75}, predictions, "identity"), [[6.0], [-0.75]])
     np.testing.assert_allclose(mix({"a": 0.5, "b": 0.5}, predictions, "log1p"), [[2.0], [1.0]], rtol=1e-6)
     assert mix({"a": 1.0}, predictions, "identity").dtype == np.float32
+
+
+@pytest.mark.parametrize("n_members", [1, 4, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_residuals_are_the_same_compiled(n_members: int, weighted: bool) -> None:
+    """Products and squares by fold, also of numbers of members that are no multiple of four."""
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(n_members, 50)).astype(np.float32)
+    y, other = rng.normal(size=50), rng.normal(size=50)
+    weight = rng.random(50) if weighted else np.empty(0)
+    bounds = np.array([0, 13, 30, 50])
+    for name, given in (("products", (y, other, weight)), ("squares", (y, weight))):
+        slow, fast = (getattr(module, name)(columns, *given, bounds) for module in (plain, compiled))
+        np.testing.assert_allclose(fast, slow, rtol=1e-12)
+        assert fast.shape == (3, n_members)
