@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from foldsmith.flow.shake import draw_scores
+from foldsmith.flow.shake import draw_scores, groups_of
 from foldsmith.flow.submission import why_not_comparable
 from foldsmith.problem.config import LeaderboardSection
 from foldsmith.problem.contract import Problem
@@ -153,9 +153,10 @@ def public_noise(
     """
     size = max(1, round(public_share * problem.data.test.n_rows))
     of_member: dict[str, float] = {}
+    groups = groups_of(problem) if entries else None
     for name in dict.fromkeys(entry.member for entry in entries):
         if name and members.has(name) and why_not_comparable(problem, members.get(name)) is None:
-            (scores,) = draw_scores(problem.judge, [members.oof(name)], [size]).by_size
+            (scores,) = draw_scores(problem.judge, [members.oof(name)], [size], groups=groups).by_size
             of_member[name] = float(np.nanstd(scores[:, 0], ddof=1))
     return {entry.file: of_member[entry.member] for entry in entries if entry.member in of_member}
 

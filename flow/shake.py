@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from foldsmith.flow.submission import why_not_comparable
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.fold_schemes import group_codes
+from foldsmith.problem.reading import read_frame
 from foldsmith.problem.resampled import resampled_scorer
 from foldsmith.problem.scoring import Judge, crossfitted_labels
 from foldsmith.results.members import Member, MemberStore
@@ -83,8 +85,9 @@ class Shake:
 def shake(problem: Problem, members: MemberStore, names: Sequence[str], public_share: float, *, seed: int = 0) -> Shake:
     """Draw public and private rows from the out-of-fold rows, again and again, and score all candidates on both.
 
-    All candidates see the same rows, so what they have in common does no harm. Test rows that differ from train rows
-    in kind are beyond it, and so is what rows of one group have in common.
+    All candidates see the same rows, so what they have in common does no harm. Where folds are by group, whole groups
+    are drawn: rows of one group are right and wrong together. Test rows that differ from train rows in kind are beyond
+    it.
 
     Args:
         names: at least two members or blends, which are judged by their nested predictions.
@@ -104,7 +107,8 @@ def shake(problem: Problem, members: MemberStore, names: Sequence[str], public_s
             raise InputError(f"{member.id} cannot be shaken: {reason}; leave it out")
     n_test = problem.data.test.n_rows
     n_public = min(max(1, round(public_share * n_test)), n_test - 1)
-    drawn = draw_scores(problem.judge, [members.oof(one.id) for one in chosen], (n_public, n_test - n_public), seed)
+    oofs, sizes = [members.oof(one.id) for one in chosen], (n_public, n_test - n_public)
+    drawn = draw_scores(problem.judge, oofs, sizes, seed, groups_of(problem))
     return _summary(problem, chosen, drawn, (n_public, n_test - n_public))
 
 
@@ -126,7 +130,21 @@ class Drawn:
     n_rows: int
 
 
-def draw_scores(judge: Judge, oofs: Sequence[NDArray[np.float32]], sizes: Sequence[int], seed: int = 0) -> Drawn:
+def groups_of(problem: Problem) -> NDArray[np.int64] | None:
+    """``(n_rows,)`` codes of the groups that the folds keep together; None where rows are drawn one by one."""
+    name = problem.config.split.group
+    if name is None or problem.plan.scheme not in ("group", "stratified_group", "leave_one_group_out"):
+        return None
+    return group_codes(read_frame(problem.data.paths[0], columns=[name])[name].to_numpy(), name, 1)
+
+
+def draw_scores(
+    judge: Judge,
+    oofs: Sequence[NDArray[np.float32]],
+    sizes: Sequence[int],
+    seed: int = 0,
+    groups: NDArray[np.int64] | None = None,
+) -> Drawn:
     """Score candidates on bootstrap draws of the rows that all of them cover, all rows of a draw together.
 
     Labels are decided once, each fold's by a rule fitted on the other folds.
@@ -134,20 +152,24 @@ def draw_scores(judge: Judge, oofs: Sequence[NDArray[np.float32]], sizes: Sequen
     Args:
         oofs: ``(n_rows, n_outputs)`` each.
         sizes: rows of the draws.
+        groups: ``(n_rows,)`` codes of groups that are drawn whole, so many that the size is met on average.
     """
     rows = np.flatnonzero(judge.plan.coverage(0) & np.all([np.isfinite(oof).all(axis=1) for oof in oofs], axis=0))
     values = [crossfitted_labels(judge, oof)[rows] if judge.needs_labels else np.asarray(oof[rows]) for oof in oofs]
     scorers = [resampled_scorer(judge.metric, judge.y[rows], one) for one in values]
     weight = np.ones(len(rows)) if judge.weight is None else np.asarray(judge.weight[rows])
+    codes = np.arange(len(rows)) if groups is None else np.unique(groups[rows], return_inverse=True)[1]
+    n_groups = int(codes.max(initial=0)) + 1
     rng = np.random.default_rng(seed)
     n_draws = int(np.clip(WORK // max(1, len(rows) * len(oofs)), *DRAWS))
     step = max(1, WEIGHTS // max(1, len(rows)))
     parts: list[list[Floats]] = [[] for _ in sizes]
     for start in range(0, n_draws, step):
         for part, size in zip(parts, sizes, strict=True):
+            n_drawn = max(1, round(size * n_groups / len(rows)))
             counts = np.stack(
                 [
-                    np.bincount(rng.integers(0, len(rows), size), minlength=len(rows))
+                    np.bincount(rng.integers(0, n_groups, n_drawn), minlength=n_groups)[codes]
                     for _ in range(min(step, n_draws - start))
                 ]
             )

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foldsmith.flow.competition import init
 from foldsmith.flow.finals import finals
 from foldsmith.flow.kaggle import poll_scores, submit_file
 from foldsmith.flow.leaderboard import leaderboard, log_score, submission_budget
-from foldsmith.flow.shake import best_candidates, shake
+from foldsmith.flow.shake import best_candidates, draw_scores, groups_of, shake
 from foldsmith.flow.submission import make_submission
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
@@ -102,6 +103,25 @@ def test_shaken_candidates(make_problem: MakeProblem, add_member: AddMember, met
     assert set(best_candidates(problem, members)) == {good.id, same.id, bad.id}
     assert shake(problem, members, [bad.id, good.id, same.id], 0.5) == found
     assert found.to_json()["candidates"][0]["rank"] == 1
+
+
+def test_groups_are_drawn_whole(tmp_path: Path, make_frames: Any, add_member: AddMember) -> None:
+    """Errors that a group shares make the public score far less sure than as many single rows would."""
+    train, test = make_frames("regression", n_train=120, n_test=40)
+    train.assign(team=np.arange(120) // 12).to_csv(tmp_path / "train.csv", index=False)
+    test.assign(team=99).to_csv(tmp_path / "test.csv", index=False)
+    files = {name: tmp_path / f"{name}.csv" for name in ("train", "test")}
+    problem = init(tmp_path / "comp", **files, target="y", metric="rmse", group="team", n_folds=5).problem
+    off = np.repeat(np.random.default_rng(0).normal(size=10) ** 2, 12)
+    oof = np.asarray(problem.data.y + off, np.float32)[:, None]
+    groups = groups_of(problem)
+    assert groups is not None and len(np.unique(groups)) == 10
+    by_row, by_group = (
+        draw_scores(problem.judge, [oof], [24], groups=given).by_size[0].std() for given in (None, groups)
+    )
+    assert by_group > 2 * by_row
+    names = [add_member(problem, oof).id, add_member(problem, oof + 1).id]
+    assert shake(problem, MemberStore(problem.folder), names, 0.5).candidates[0].public_sd > 0.2
 
 
 def test_copies_are_all_luck(make_problem: MakeProblem, add_member: AddMember) -> None:
