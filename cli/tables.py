@@ -138,6 +138,8 @@ def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None"
     n_folds = split.n_folds if problem is None else problem.plan.n_folds
     held_out = f", {split.holdout:.0%} of the rows held out" if split.holdout else ""
     fact(out, "folds", f"{n_folds} {split.scheme}, seed {split.seed}{held_out}, {frozen}")
+    for remark in setup.remarks:
+        fact(out, "note", escape(remark), "yellow")
     if found is not None:
         _print_worst(out, found)
     fact(out, "written", f"{setup.folder.config}   (the comments say why)")

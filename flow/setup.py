@@ -75,13 +75,18 @@ class SetupRequest:
 
 @dataclass(frozen=True)
 class Setup:
-    """A competition that was set up, and why it looks as it does."""
+    """A competition that was set up, and why it looks as it does.
+
+    Args:
+        remarks: how the files were understood where that is not plain from the files, one sentence each.
+    """
 
     folder: Folder
     config: Config
     data: Dataset
     columns: tuple[Column, ...]
     reasons: dict[str, str]
+    remarks: tuple[str, ...] = ()
 
 
 def init(root: Path, request: SetupRequest) -> Setup:
@@ -103,7 +108,7 @@ def init(root: Path, request: SetupRequest) -> Setup:
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     save_config(folder.config, config, reasons)
-    return Setup(folder, config, data, columns, reasons)
+    return Setup(folder, config, data, columns, reasons, frames.remarks)
 
 
 def check_writable(root: Path) -> None:

@@ -74,10 +74,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Frames:
-    """Both files as read, before typing."""
+    """Both files as read, before typing.
+
+    Args:
+        train: the training table with the target.
+        test: the test table.
+        remarks: how the files were understood where that is not plain from the files, one sentence each.
+    """
 
     train: pd.DataFrame
     test: pd.DataFrame
+    remarks: tuple[str, ...] = ()
 
 
 def read_ids(path: Path, id_column: str) -> list[str]:
