@@ -17,6 +17,8 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.raw_text import RawText
 
 _QUOTE, _LF, _CR = 34, 10, 13
+# Quotes are followed one by one in so many bytes, later only where the parsed rows look odd.
+_EXACT_BYTES = 1 << 23
 
 Bytes = NDArray[np.uint8]
 
@@ -37,6 +39,11 @@ class CheckedText:
         exact: count the fields of each line, for parsers that take rows with more fields than the header.
 
     Attributes:
+        is_sure: the rows were checked; False in large files with quotes, behind whose first megabytes only totals are
+            taken: then the parsed rows must vouch for the rest, see :mod:`foldsmith.problem.csv_file`, or the file is
+            read again with ``exact``.
+        adds_up: where it is not sure, whether the separators are as many as they should be.
+        n_quotes: where it is not sure, how many there are, but for the first megabytes.
         n_rows: records so far, without blank lines in tables of several columns.
         n_blank: blank lines; in a table of one column they are rows with a missing cell.
         first_blank, last_blank: the lines of the first and the last of them, 0 without any.
@@ -46,6 +53,9 @@ class CheckedText:
     """
 
     def __init__(self, source: RawText, path: Path, dialect: Dialect, *, exact: bool = False) -> None:
+        self.is_sure = True
+        self.adds_up = True
+        self.n_quotes = 0
         self.n_rows = 0
         self.n_blank = 0
         self.first_blank = 0
@@ -63,7 +73,7 @@ class CheckedText:
         self._to_skip = dialect.data_start
         self._decoder = codecs.getincrementaldecoder("utf-8")() if dialect.encoding == "utf-8" else None
         self._tail: list[bytes] = []  # the beginning of a line whose end is still to come
-        self._tail_separators = 0
+        self._n_seen = 0
         self._quotes = _Quotes(path, self._separator[0])
         self._record = b""  # the separators of a record that goes on behind a line end in quotes
 
@@ -112,29 +122,60 @@ class CheckedText:
 
     def _check_rows(self, block: bytes) -> None:
         cut = block.rfind(b"\n") + 1
-        codes = np.frombuffer(block, np.uint8)
         if cut == 0:
             self._tail.append(block)
-            self._tail_separators += _count(codes, self._separator[0])
             return
-        lines, rest = codes[:cut], codes[cut:]
-        n_lines = _count(lines, _LF)
-        n_separators = _count(lines, self._separator[0]) + self._tail_separators
-        is_plain = not (self._exact or self._quotes.is_inside or b'"' in block or b"\r" in block)
-        is_plain = is_plain and not any(b'"' in piece or b"\r" in piece for piece in self._tail)
-        if is_plain and n_separators == n_lines * (self._n_fields - 1):
+        if not self._exact and self._n_seen >= _EXACT_BYTES and b'"' in block:
+            self.is_sure = False
+        n_lines = self._glance(block, block[cut:])
+        if n_lines:
             self.n_rows += n_lines
             self.n_lines += n_lines
         else:
             self._check_lines(b"".join([*self._tail, block[:cut]]))
         self._tail = [block[cut:]]
-        self._tail_separators = _count(rest, self._separator[0])
+        self._n_seen += cut
+
+    def _glance(self, block: bytes, rest: bytes) -> int:
+        """How many lines end in a block, if the totals show that they are right, else 0: look at them one by one.
+
+        Args:
+            block: bytes with a line end; its first line may begin in the tail.
+            rest: what stands behind its last line end.
+        """
+        if self._exact or (self.is_sure and (self._quotes.is_inside or self._record)):
+            return 0
+        codes = np.frombuffer(block, np.uint8)
+        is_end = codes == _LF
+        n_lines = int(np.count_nonzero(is_end))
+        n_separators = _count(codes, self._separator[0])
+        n_separators += self._in_tail(self._separator) - rest.count(self._separator)
+        adds_up = n_separators == n_lines * (self._n_fields - 1)
+        if not self.is_sure:
+            self.n_quotes += _count(codes, _QUOTE)
+            self.adds_up &= adds_up
+            return n_lines
+        if not adds_up or b'"' in block or self._in_tail(b'"'):
+            return 0
+        if b"\r" in block:  # each must stand before a line feed; one at the block's end asks for a closer look
+            is_return = codes == _CR
+            if np.count_nonzero(is_return) != np.count_nonzero(is_return[:-1] & is_end[1:]):
+                return 0
+        return n_lines
+
+    def _in_tail(self, mark: bytes) -> int:
+        return sum(piece.count(mark) for piece in self._tail)
 
     def _check_end(self) -> None:
         last = b"".join(self._tail)
         self._tail = []
         if last:
             self.ends_with_newline = False
+        if not self.is_sure:
+            self.n_rows += bool(last)
+            self.n_lines += bool(last)
+            return
+        if last:
             self._check_lines(last + b"\n")
         self._quotes.check_end()
 

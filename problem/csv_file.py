@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from foldsmith.problem.checked_text import CheckedText, NotUtf8Error
 from foldsmith.problem.dialect import BLANKS, MISSING_TOKENS, SEPARATORS, Dialect, find_dialect
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.raw_text import DAMAGED, RawText, first_beyond_ascii, single_byte_encoding
+from foldsmith.problem.raw_text import BLOCK_BYTES, DAMAGED, RawText, first_beyond_ascii, single_byte_encoding
 
 # Files that were looked at and are still the same: path, size and time of the last change.
 _KNOWN: "OrderedDict[tuple[str, int, int], Understood]" = OrderedDict()
@@ -173,10 +174,10 @@ def _parse(
     as_text: Collection[str],
     *,
     n_rows: int | None = None,
-    exact: bool = False,
 ) -> pd.DataFrame:
     dialect = known.dialect
-    exact = exact or columns is not None  # the parser does not count fields where it reads some columns only
+    # The parser does not count fields where it reads some columns only.
+    exact = columns is not None and known.rows is None
     try:
         with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as source:
             text = CheckedText(source, path, dialect, exact=exact)
@@ -193,13 +194,49 @@ def _parse(
     except (InputError, NotUtf8Error):
         raise
     except ValueError as error:
-        if not exact:  # two wrong lines that make up for each other
-            _parse(path, known, columns, as_text, exact=True)
+        _scan(path, dialect)  # names the line, unless it is something else
         raise unreadable(path, "csv", error) from None
     if n_rows is None:
+        if not text.is_sure and not _vouches(frame, text, known):
+            text = _scan(path, dialect)
         _check_rows(path, frame, text, dialect)
         known.rows = RowFacts(text.n_blank, text.first_blank, text.n_lines, text.ends_with_newline)
     return frame
+
+
+def _vouches(frame: pd.DataFrame, text: CheckedText, known: Understood) -> bool:
+    """Whether the parsed rows show that quotes and fields of a large file were right.
+
+    The parser fills rows that are too short with missing cells at their end, leaves a quote inside a cell that does
+    not begin with one, and reads on over line ends where a quote is not closed.
+    """
+    if known.rows is not None:  # read before
+        return True
+    if len(frame) != text.n_rows or text.n_quotes % 2:
+        return False
+    last = known.dialect.names[-1]
+    if not text.adds_up and (last not in frame or bool(frame[last].isna().any())):
+        return False
+    return not any(_has_quotes(frame[name]) for name in frame.columns)
+
+
+def _has_quotes(series: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        return False
+    if series.dtype == object:
+        return True  # truth values and holes: seldom enough to look at the file again
+    texts = pa.array(series, type=pa.large_string(), from_pandas=True)
+    chunks = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    return any(re.search(rb'"', chunk.buffers()[2] or b"") is not None for chunk in chunks)
+
+
+def _scan(path: Path, dialect: Dialect) -> CheckedText:
+    """Check every line of the file."""
+    with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as source:
+        text = CheckedText(source, path, dialect, exact=True)
+        while text.read(BLOCK_BYTES):
+            pass
+    return text
 
 
 def _parse_text(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from foldsmith.problem import cells
 from foldsmith.problem.dialect import MISSING_TOKENS
@@ -13,6 +15,7 @@ MACHINE_MADE = frozenset(("NaN", "nan", "-nan", "<NA>", "#N/A"))
 """Tokens that only programs write; the others may be words: Namibia, not applicable, a surname."""
 
 _TOKENS = frozenset(token for token in MISSING_TOKENS if token.strip())
+_LONGEST = max(len(token) for token in _TOKENS)
 _MOST_SHOWN = 5
 
 
@@ -32,10 +35,8 @@ class Holes:
 def without_tokens(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The frame with the tokens of these columns, where they hold words, as missing."""
     for name in columns:
-        if holds_words(frame[name]):
-            is_token = frame[name].isin(_TOKENS)
-            if is_token.any():
-                frame[name] = frame[name].mask(is_token)
+        if holds_words(frame[name]) and _tokens_of(frame[name]):
+            frame[name] = frame[name].mask(frame[name].isin(_TOKENS))
     return frame
 
 
@@ -83,10 +84,21 @@ def _tokens(train: pd.DataFrame, test: pd.DataFrame, as_text: Collection[str]) -
         here: set[str] = set()
         for frame in (train, test):
             if name in frame and holds_words(frame[name]):
-                here |= _TOKENS & set(frame[name].dropna().unique())
+                here |= _tokens_of(frame[name])
         if here:
             found[str(name)] = frozenset(here)
     return found
+
+
+def _tokens_of(series: pd.Series) -> set[str]:
+    """The tokens among a column's strings. They are short, which is quickly seen of most cells that are none."""
+    if series.dtype == object:
+        return {value for value in series if isinstance(value, str) and value in _TOKENS}
+    texts = pa.array(series, type=pa.large_string(), from_pandas=True)
+    is_short = pc.less_equal(pc.binary_length(texts), _LONGEST)
+    if not pc.any(is_short).as_py():
+        return set()
+    return set(pc.unique(texts.filter(is_short)).to_pylist()) & _TOKENS
 
 
 def holds_words(series: pd.Series) -> bool:
