@@ -21,7 +21,7 @@ _MOST_KNOWN = 64
 
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _GROUP_OF_THREE = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(?:\d+|\d*,\d+(?:[eE][+-]?\d+)?)\s*")
 
 
 @dataclass
@@ -82,8 +82,7 @@ def read_csv(path: Path, columns: Sequence[str] | None, as_text: Collection[str]
     try:
         frame = _parse(path, known, columns, as_text)
     except NotUtf8Error:
-        encoding = single_byte_encoding(path)
-        known.dialect = replace(known.dialect, encoding=encoding)
+        known.dialect = find_dialect(path, single_byte_encoding(path))
         frame = _parse(path, known, columns, as_text)
     if known.dialect.decimal == "." and _has_decimal_commas(frame, known.dialect, as_text):
         known.dialect = replace(known.dialect, decimal=",")
@@ -95,6 +94,7 @@ def read_csv(path: Path, columns: Sequence[str] | None, as_text: Collection[str]
         for name in mixed:
             frame[name] = again[name]
     _refuse_filled(path, frame, known.dialect)
+    _refuse_second_header(path, frame, known.dialect)
     return frame[wanted]
 
 
@@ -282,9 +282,39 @@ def _refuse_filled(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
         if name in frame and frame[name].notna().any():
             row = int(np.flatnonzero(frame[name].notna())[0])
             raise InputError(
-                f"{path}: column {dialect.names.index(name) + 1} has no name, and is empty but for {row + 1}. row: "
-                f"{str(frame[name].iloc[row])[:40]!r}; give it a name, or empty it"
+                f"{path}, line {_line_of_row(path, dialect, row)}: column {dialect.names.index(name) + 1} has no name "
+                f"and no cell but {str(frame[name].iloc[row])[:40]!r}; give it a name, or empty it"
             )
+
+
+def _refuse_second_header(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
+    """Refuse files that were put together header and all: the names would be cells, and no column numbers."""
+    names = [name for name in dialect.names if name in frame and name not in dialect.hollow and name in dialect.own]
+    if len(names) < 2 or any(pd.api.types.is_numeric_dtype(frame[name].dtype) for name in names):
+        return
+    is_header = frame[names[0]] == names[0]
+    for name in names[1:]:
+        if not is_header.any():
+            return
+        is_header &= frame[name] == name
+    if is_header.any():
+        line = _line_of_row(path, dialect, int(np.flatnonzero(is_header)[0]))
+        raise InputError(f"{path}, line {line}: the header stands here again; take the line out")
+
+
+def _line_of_row(path: Path, dialect: Dialect, row: int) -> int:
+    """The line in which a row of the table begins."""
+    skips_blank = len(dialect.names) > 1
+    with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as text:
+        content = b"".join(iter(lambda: text.read(BLOCK_BYTES), b""))[dialect.data_start :]
+    n_rows, is_inside = 0, False
+    for number, line in enumerate(content.split(b"\n")):
+        if not is_inside and not (skips_blank and line.strip(b"\r") == b""):
+            if n_rows == row:
+                return dialect.first_line + number
+            n_rows += 1
+        is_inside ^= line.count(b'"') % 2 == 1
+    return 0
 
 
 def _mixed(frame: pd.DataFrame, known: Understood, as_text: Collection[str]) -> list[str]:
@@ -297,19 +327,36 @@ def _mixed(frame: pd.DataFrame, known: Understood, as_text: Collection[str]) -> 
     ]
 
 
-def _has_decimal_commas(frame: pd.DataFrame, dialect: Dialect, as_text: Collection[str]) -> bool:
+def has_decimal_commas(path: Path, frame: pd.DataFrame, as_text: Collection[str]) -> bool:
+    """Whether numbers such as ``1,250``, which may be thousands, have a decimal comma if those of another file have.
+
+    From then on the file is read so.
+    """
+    known = understand(path)
+    if known.dialect.decimal == "." and _has_decimal_commas(frame, known.dialect, as_text, groups=True):
+        known.dialect = replace(known.dialect, decimal=",")
+        return True
+    return False
+
+
+def _has_decimal_commas(
+    frame: pd.DataFrame, dialect: Dialect, as_text: Collection[str], *, groups: bool = False
+) -> bool:
     """Whether numbers with a comma came behind the first rows, and no column has numbers with a point."""
     if dialect.separator == ",":
         return False
+    groups = groups or dialect.separator == ";"
     found = False
     for name in frame.columns:
         dtype = frame[name].dtype
         if pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any():
             return False
-        if name in as_text or name in dialect.words or pd.api.types.is_numeric_dtype(dtype):
+        if name in as_text or pd.api.types.is_numeric_dtype(dtype):
             continue
+        if not all(_COMMA_NUMBER.fullmatch(str(cell)) for cell in frame[name].head(100).dropna()):
+            continue  # seen at once of most columns of words
         cells = [str(cell) for cell in frame[name].dropna().unique()]
         commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
-        if commas and len(commas) + sum(_WHOLE.fullmatch(cell) is not None for cell in cells) == len(cells):
-            found = found or dialect.separator == ";" or not all(_GROUP_OF_THREE.fullmatch(cell) for cell in commas)
+        if commas and all(_COMMA_NUMBER.fullmatch(cell) for cell in cells):
+            found = found or groups or not all(_GROUP_OF_THREE.fullmatch(cell) for cell in commas)
     return found

@@ -30,6 +30,7 @@ from foldsmith.problem.holes import holds_words, settle_holes
 from foldsmith.problem.reading import (
     MISSING_TOKENS,
     decimal_mark,
+    has_decimal_comma,
     index_columns,
     is_csv,
     number_holes,
@@ -136,6 +137,11 @@ def read_frames(
     texts = ids | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
     test_frame = read_words(test, columns=_with_id(test_header, id_column), as_text=texts)
+    marks = decimal_mark(train), decimal_mark(test)
+    if marks == (",", ".") and has_decimal_comma(test, test_frame, texts):
+        test_frame = read_words(test, columns=_with_id(test_header, id_column), as_text=texts)
+    elif marks == (".", ",") and has_decimal_comma(train, train_frame, texts):
+        train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
     _read_words_again(train, train_frame, test_frame)
     _read_words_again(test, test_frame, train_frame)
     holes = settle_holes(

@@ -93,7 +93,7 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
             f"{path} lacks {len(lacking)} of train's columns, e.g. {lacking[0]!r}; extra rows have the same columns "
             "and the target"
         )
-    frame = read_frame(path)
+    frame = read_frame(path, keep_na=problem.config.data.keep_na)
     for column in problem.data.train.schema.columns:
         if column.name not in frame:
             frame[column.name] = None  # ids and constants are no features

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from foldsmith.problem import csv_file
 from foldsmith.problem.csv_file import csv_remarks, read_csv, spelled_holes, understand
 from foldsmith.problem.dialect import BLANKS, MISSING_TOKENS
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -21,6 +22,7 @@ __all__ = [
     "MISSING_TOKENS",
     "decimal_mark",
     "fingerprint",
+    "has_decimal_comma",
     "index_columns",
     "is_csv",
     "number_holes",
@@ -104,6 +106,17 @@ def index_columns(path: Path) -> list[str]:
 def decimal_mark(path: Path) -> str:
     """What stands before the fraction of the file's numbers, a point or a comma; known once it was read."""
     return understand(path).dialect.decimal if is_csv(path) else "."
+
+
+def has_decimal_comma(path: Path, frame: pd.DataFrame, as_text: Collection[str] = ()) -> bool:
+    """Whether a file whose numbers ``1,250`` may be thousands is to be read again, as another file has decimal commas.
+
+    Args:
+        path: the file.
+        frame: its content as read.
+        as_text: the columns that were read as text.
+    """
+    return is_csv(path) and csv_file.has_decimal_commas(path, frame, as_text)
 
 
 def number_holes(path: Path, frame: pd.DataFrame) -> dict[str, str]:
