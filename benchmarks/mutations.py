@@ -3,9 +3,9 @@
     python benchmarks/mutations.py --mutations 500 --dialects 200
 
 Each mutation harms train or test of a small competition at a random place (foldsmith/problem/testing.py). The file
-must be refused with its line, or be read as the whole one is: anything else is wrong without a word. Each dialect writes
-both files in another way; what a search sees of them must be the same. Seeds that fail are printed, to be kept as
-examples in tests/problem/test_dialects.py.
+must be refused with its line, or be read as the whole one is: anything else is wrong without a word. Each dialect
+writes both files in another way; what a search sees of them must be the same. Seeds that fail are printed, to
+be kept as examples in tests/problem/test_dialects.py.
 """
 
 import argparse

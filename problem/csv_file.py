@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -292,7 +292,8 @@ def _refuse_second_header(path: Path, frame: pd.DataFrame, dialect: Dialect) -> 
     names = [name for name in dialect.names if name in frame and name not in dialect.hollow and name in dialect.own]
     if len(names) < 2 or any(pd.api.types.is_numeric_dtype(frame[name].dtype) for name in names):
         return
-    is_header = frame[names[0]] == names[0]
+    # A byte-order mark may have come along.
+    is_header = frame[names[0]].isin([names[0], f"\ufeff{names[0]}"])
     for name in names[1:]:
         if not is_header.any():
             return
@@ -304,17 +305,27 @@ def _refuse_second_header(path: Path, frame: pd.DataFrame, dialect: Dialect) -> 
 
 def _line_of_row(path: Path, dialect: Dialect, row: int) -> int:
     """The line in which a row of the table begins."""
-    skips_blank = len(dialect.names) > 1
-    with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as text:
-        content = b"".join(iter(lambda: text.read(BLOCK_BYTES), b""))[dialect.data_start :]
     n_rows, is_inside = 0, False
-    for number, line in enumerate(content.split(b"\n")):
-        if not is_inside and not (skips_blank and line.strip(b"\r") == b""):
+    for number, line in enumerate(_lines(path, dialect)):
+        is_blank = len(dialect.names) > 1 and not line.strip(b"\r")
+        if not is_inside and not is_blank:
             if n_rows == row:
                 return dialect.first_line + number
             n_rows += 1
         is_inside ^= line.count(b'"') % 2 == 1
     return 0
+
+
+def _lines(path: Path, dialect: Dialect) -> Iterator[bytes]:
+    """The lines behind the header."""
+    to_skip, tail = dialect.data_start, b""
+    with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as text:
+        while block := text.read(BLOCK_BYTES):
+            n_skipped = min(to_skip, len(block))
+            to_skip -= n_skipped
+            *lines, tail = (tail + block[n_skipped:]).split(b"\n")
+            yield from lines
+    yield tail
 
 
 def _mixed(frame: pd.DataFrame, known: Understood, as_text: Collection[str]) -> list[str]:
@@ -343,8 +354,6 @@ def _has_decimal_commas(
     frame: pd.DataFrame, dialect: Dialect, as_text: Collection[str], *, groups: bool = False
 ) -> bool:
     """Whether numbers with a comma came behind the first rows, and no column has numbers with a point."""
-    if dialect.separator == ",":
-        return False
     groups = groups or dialect.separator == ";"
     found = False
     for name in frame.columns:

@@ -254,8 +254,6 @@ def _decimal(columns: dict[str, tuple[bytes, ...]], separator: bytes) -> str:
 
     ``1,250`` may be a thousand: alone it counts only where a semicolon, which spares the comma, separates the cells.
     """
-    if separator == b",":
-        return "."
     n_sure = n_groups = 0
     for cells in columns.values():
         present = [cell for cell in cells if cell.decode("utf-8", "replace") not in MISSING_TOKENS]

@@ -32,7 +32,7 @@ __all__ = [
     "remarks",
 ]
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet")
 
 
 def read_frame(
@@ -44,7 +44,7 @@ def read_frame(
     only blank cells are.
 
     Args:
-        path: a file ending in .csv, .csv.gz or .parquet.
+        path: a file ending in .csv, .tsv, .txt, these with .gz, or .parquet.
         columns: the columns to read, in this order; None reads all but the index that pandas writes and nameless
             columns without a cell, which can be asked for.
         as_text: columns read as strings exactly as written, so that an id ``00123`` keeps its zeros and an id ``NA``
@@ -150,8 +150,8 @@ def fingerprint(path: Path) -> str:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether the file's name is that of a csv file, compressed or not."""
-    return path.name.lower().endswith((".csv", ".csv.gz"))
+    """Whether the file is one of text, compressed or not; the name does not tell its separator."""
+    return path.name.lower().endswith(SUFFIXES[:-1])
 
 
 def _suffix(path: Path) -> str:
