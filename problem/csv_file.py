@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,12 +107,9 @@ def spelled_holes(path: Path, frame: pd.DataFrame, *, most_rows: int = 200_000) 
         frame: what was read from it.
         most_rows: columns whose first hole comes later are left out.
     """
-    first: dict[str, int] = {}
-    for name in frame.columns:
-        if pd.api.types.is_float_dtype(frame[name].dtype):
-            holes = np.flatnonzero(frame[name].isna().to_numpy()[:most_rows])
-            if len(holes):
-                first[str(name)] = int(holes[0])
+    holes = frame.iloc[:most_rows].select_dtypes("float").isna()
+    first = {str(name): int(row) for name, row in holes.idxmax().items()} if len(holes.columns) else {}
+    first = {name: row for name, row in first.items() if holes[name].iat[row]}
     if not first:
         return {}
     rows = _parse(path, understand(path), sorted(first), sorted(first), n_rows=max(first.values()) + 1)
@@ -156,6 +154,11 @@ def _row_remarks(name: str, rows: RowFacts, *, is_one: bool) -> list[str]:
     if not rows.ends_with_newline:
         says.append(f"{name}: line {rows.n_lines}, the last, does not end as the others: check that it is complete")
     return says
+
+
+def words_of(frame: pd.DataFrame) -> list[str]:
+    """The columns that are no numbers and no truth values without a hole, looked up at once: there may be thousands."""
+    return [str(name) for name, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
 
 
 def unreadable(path: Path, kind: str, error: BaseException) -> InputError:
@@ -217,12 +220,10 @@ def _vouches(frame: pd.DataFrame, text: CheckedText, known: Understood) -> bool:
     last = known.dialect.names[-1]
     if not text.adds_up and (last not in frame or bool(frame[last].isna().any())):
         return False
-    return not any(_has_quotes(frame[name]) for name in frame.columns)
+    return not any(_has_quotes(frame[name]) for name in words_of(frame))
 
 
 def _has_quotes(series: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        return False
     if series.dtype == object:
         return True  # truth values and holes: seldom enough to look at the file again
     texts = pa.array(series, type=pa.large_string(), from_pandas=True)
@@ -246,6 +247,9 @@ def _parse_text(
     names = list(dialect.names)
     texts = set(as_text)
     as_words = texts | dialect.words | known.words
+    missing: Any = list(MISSING_TOKENS)
+    if as_words:
+        missing = {name: list(BLANKS if name in as_words else MISSING_TOKENS) for name in names}
     frame: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
         text,
         sep=dialect.separator,
@@ -255,7 +259,7 @@ def _parse_text(
         index_col=False,
         dtype={name: "str" for name in names if name in texts},
         keep_default_na=False,
-        na_values={name: list(BLANKS if name in as_words else MISSING_TOKENS) for name in names},
+        na_values=missing,
         decimal=dialect.decimal,
         skip_blank_lines=len(names) > 1,
         low_memory=False,
@@ -290,7 +294,7 @@ def _refuse_filled(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
 def _refuse_second_header(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
     """Refuse files that were put together header and all: the names would be cells, and no column numbers."""
     names = [name for name in dialect.names if name in frame and name not in dialect.hollow and name in dialect.own]
-    if len(names) < 2 or any(pd.api.types.is_numeric_dtype(frame[name].dtype) for name in names):
+    if len(names) < 2 or not set(names) <= set(words_of(frame)):
         return
     # A byte-order mark may have come along.
     is_header = frame[names[0]].isin([names[0], f"\ufeff{names[0]}"])
@@ -331,11 +335,7 @@ def _lines(path: Path, dialect: Dialect) -> Iterator[bytes]:
 def _mixed(frame: pd.DataFrame, known: Understood, as_text: Collection[str]) -> list[str]:
     """Columns of words that were read as if they were numbers, so that tokens became holes."""
     seen = known.dialect.words | known.words | set(as_text)
-    return [
-        str(name)
-        for name in frame.columns
-        if name not in seen and not pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].isna().any()
-    ]
+    return [str(name) for name in words_of(frame) if name not in seen and frame[name].isna().any()]
 
 
 def has_decimal_commas(path: Path, frame: pd.DataFrame, as_text: Collection[str]) -> bool:
@@ -356,11 +356,8 @@ def _has_decimal_commas(
     """Whether numbers with a comma came behind the first rows, and no column has numbers with a point."""
     groups = groups or dialect.separator == ";"
     found = False
-    for name in frame.columns:
-        dtype = frame[name].dtype
-        if pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any():
-            return False
-        if name in as_text or pd.api.types.is_numeric_dtype(dtype):
+    for name in words_of(frame):
+        if name in as_text:
             continue
         if not all(_COMMA_NUMBER.fullmatch(str(cell)) for cell in frame[name].head(100).dropna()):
             continue  # seen at once of most columns of words
@@ -368,4 +365,8 @@ def _has_decimal_commas(
         commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
         if commas and all(_COMMA_NUMBER.fullmatch(cell) for cell in cells):
             found = found or groups or not all(_GROUP_OF_THREE.fullmatch(cell) for cell in commas)
-    return found
+    return found and not any(_has_fractions(frame[name]) for name in frame.select_dtypes("float"))
+
+
+def _has_fractions(series: pd.Series) -> bool:
+    return bool((series.dropna() % 1 != 0).any())

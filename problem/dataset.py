@@ -26,7 +26,7 @@ from foldsmith.problem.files import (
     write_json,
 )
 from foldsmith.problem.folder import Folder
-from foldsmith.problem.holes import holds_words, settle_holes
+from foldsmith.problem.holes import settle_holes, words_of
 from foldsmith.problem.reading import (
     MISSING_TOKENS,
     decimal_mark,
@@ -166,11 +166,8 @@ def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
 
 def _read_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame) -> None:
     """Columns that hold words in the other file: a cell ``NA`` was lost where this one has numbers or nothing else."""
-    names = [
-        str(name)
-        for name in frame.columns
-        if name in other and holds_words(other[name]) and not holds_words(frame[name]) and frame[name].isna().any()
-    ]
+    here = set(words_of(frame))
+    names = [name for name in words_of(other) if name in frame and name not in here and frame[name].isna().any()]
     if names and is_csv(path):
         again = read_words(path, columns=names, as_text=names)
         for name in names:
