@@ -8,9 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from foldsmith.ensembling.comparison import Comparison, compare
 from foldsmith.ensembling.diagnosis import Explanation, explain
 from foldsmith.ensembling.greedy import max_members
@@ -22,6 +19,7 @@ from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.goal import Outputs
 from foldsmith.results.external import foreign_folds
 from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
@@ -76,7 +74,7 @@ class Blended:
     """An ensemble of stored members with its test prediction ``(n_test, n_outputs)``."""
 
     result: EnsembleResult
-    test: NDArray[np.float32]
+    test: Outputs
     members: tuple[str, ...]
 
 

@@ -17,6 +17,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import file_digest
 from foldsmith.problem.fold_import import is_same_partition, read_assignment
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.outputs import OutputForm
 from foldsmith.problem.prediction_file import PredictionFile, read_npy, read_predictions
 from foldsmith.problem.row_key import RowKey
@@ -63,7 +64,7 @@ class Foreign:
 
     Args:
         where: the file or folder, for messages.
-        oof, test: ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` float32; NaN in rows that no fold covers.
+        oof, test: ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` as members are stored; NaN where no fold covers.
         columns: what the columns were called, in the order in which they are taken.
         by_name: those names, or the user, tell the classes.
         source: file names and digests.
@@ -73,8 +74,8 @@ class Foreign:
 
     name: str
     where: str
-    oof: NDArray[np.float32]
-    test: NDArray[np.float32] | None
+    oof: Outputs
+    test: Outputs | None
     folds: FoldMark
     matched: Matched
     columns: tuple[str, ...]
@@ -216,7 +217,7 @@ class Examiner:
     def _open(self, path: Path, columns: Sequence[str]) -> PredictionFile:
         return read_predictions(path, self.form, self.problem.data.id_column, columns)
 
-    def _place(self, file: PredictionFile, rows: RowKey) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _place(self, file: PredictionFile, rows: RowKey) -> tuple[Outputs, NDArray[np.int64]]:
         """Outputs in the order of the table, and the file's row of each row of the table."""
         where = str(file.path)
         if file.ids is None:
@@ -299,7 +300,7 @@ class Examiner:
             checks.append("not shuffled")
         return checks + (["claimed score"] if foreign.claimed is not None else [])
 
-    def _associate(self, oof: NDArray[np.float32]) -> Association:
+    def _associate(self, oof: Outputs) -> Association:
         n_classes = self.form.n_outputs if self.form.kind == "multiclass" else 0
         return associate(oof[self.covered], self.problem.data.y[self.covered], n_classes)
 

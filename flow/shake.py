@@ -11,6 +11,7 @@ from foldsmith.flow.submission import why_not_comparable
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.fold_schemes import group_codes
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.resampled import resampled_scorer
 from foldsmith.problem.scoring import Judge, crossfitted_labels
@@ -140,7 +141,7 @@ def groups_of(problem: Problem) -> NDArray[np.int64] | None:
 
 def draw_scores(
     judge: Judge,
-    oofs: Sequence[NDArray[np.float32]],
+    oofs: Sequence[Outputs],
     sizes: Sequence[int],
     seed: int = 0,
     groups: NDArray[np.int64] | None = None,

@@ -5,13 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
+from foldsmith.problem.fit_units import FitUnits
 from foldsmith.problem.fold_schemes import repeat_seed
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, make_folds, read_assignment, spread_plan
@@ -49,16 +49,34 @@ class Problem:
         return contract_hash(self.folder, self.config, self.data.train_fingerprint, self.plan.hash)
 
     @cached_property
-    def fit_y(self) -> NDArray[Any]:
-        """``(n_rows,)`` labels as families fit them: class codes, or values after the goal's transformation."""
+    def units(self) -> FitUnits | None:
+        """The units that families fit values in; None where they fit classes."""
         if self.goal.is_classification:
-            return self.data.y
-        y = np.asarray(self.data.y, np.float64)
-        return np.log1p(y) if self.goal.log1p else y
+            return None
+        return FitUnits.of(self.data.y, log1p=self.goal.log1p)
 
-    def to_output(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A family's prediction in the units that are stored and scored."""
-        return np.expm1(np.clip(raw, None, 80)).clip(min=0) if self.goal.log1p else raw
+    def units_of(self, record: dict[str, Any]) -> FitUnits | None:
+        """The units that a stored model was fitted in; models of versions before 0.2 have plain ones.
+
+        Args:
+            record: of a fitted fold, see :class:`foldsmith.results.fold_store.FoldStore`.
+        """
+        if self.goal.is_classification:
+            return None
+        if "units" not in record:
+            return FitUnits(log1p=self.goal.log1p)
+        return FitUnits.from_json(record["units"])
+
+    @cached_property
+    def fit_y(self) -> NDArray[Any]:
+        """``(n_rows,)`` labels as families fit them: class codes, or values in :attr:`units`."""
+        return self.to_fit(self.data.y)
+
+    def to_fit(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Labels ``(n,)`` of any rows as families fit them."""
+        if self.units is None:
+            return y
+        return self.units.to_fit(y)
 
     @property
     def outputs(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import InputError, UnknownNameError
-from foldsmith.problem.goal import Goal, Task
+from foldsmith.problem.goal import Goal, Outputs, Task
 from foldsmith.problem.target import Target, prefix_length
 
 SUM_ERROR = 1e-3  # of a row of chances that were rounded on their way through a csv
@@ -116,10 +116,8 @@ class OutputForm:
             return f"{found}; labels alone cannot be combined: export predict_proba"
         return f"{found}; name those to take with --columns"
 
-    def outputs(
-        self, columns: NDArray[Any], where: str, needed: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
-        """Picked columns ``(n_rows, n_columns)`` as ``(n_rows, n_outputs)`` in float32, as members are stored.
+    def outputs(self, columns: NDArray[Any], where: str, needed: NDArray[np.bool_] | None = None) -> Outputs:
+        """Picked columns ``(n_rows, n_columns)`` as ``(n_rows, n_outputs)``, as members are stored.
 
         Args:
             where: what the numbers are, for messages.
@@ -128,8 +126,12 @@ class OutputForm:
         Raises:
             InputError: NaN or infinity, labels instead of chances, chances outside 0 to 1, rows that do not sum to 1.
         """
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
-            values = np.array(columns, np.float32)
+        values: Outputs
+        if self.kind == "regression":
+            values = np.array(columns, np.float64)
+        else:
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
+                values = np.array(columns, np.float32)
         if needed is not None:
             values[~needed] = np.nan
         checked = values if needed is None else values[needed]
@@ -142,10 +144,10 @@ class OutputForm:
             return values
         sums = values.sum(axis=1, dtype=np.float64, keepdims=True)
         _check_sums(sums if needed is None else sums[needed], where)
-        shares: NDArray[np.float32] = (values / sums).astype(np.float32)
+        shares: Outputs = (values / sums).astype(np.float32)
         return shares[:, 1:] if self.kind == "binary" else shares
 
-    def _check_chances(self, values: NDArray[np.float32], where: str) -> None:
+    def _check_chances(self, values: Outputs, where: str) -> None:
         outside = (values < -RANGE_ERROR) | (values > 1 + RANGE_ERROR)
         if outside.any():
             row, column = np.argwhere(outside)[0]
@@ -160,7 +162,7 @@ class OutputForm:
             )
 
 
-def _check_finite(values: NDArray[np.float32], where: str) -> None:
+def _check_finite(values: Outputs, where: str) -> None:
     bad = ~np.isfinite(values)
     if bad.any():
         n_missing = int(np.isnan(values).sum())

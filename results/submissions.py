@@ -1,5 +1,6 @@
 """Submission files: the sample's ids, order, header and types; checked before they are written."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class SubmissionForm:
         if predictions.shape[1] == 1 and len(self.target.classes) == 2 and self._wants_both_classes():
             return dict(zip(self.target.classes, (1 - predictions[:, 0], predictions[:, 0]), strict=True))
         if predictions.shape[1] == 1:
-            return {self.target.name: predictions[:, 0]}
+            return {self.target.name: without_noise(predictions[:, 0])}
         return {name: predictions[:, code] for code, name in enumerate(self.target.classes)}
 
     def _wants_both_classes(self) -> bool:
@@ -118,6 +119,19 @@ class SubmissionForm:
                 "give the files of one competition"
             )
         return np.arange(n_rows)
+
+
+def without_noise(values: NDArray[Any]) -> NDArray[Any]:
+    """Values ``(n,)`` rounded to nine significant digits of their own spread: no model knows the digits behind.
+
+    >>> without_noise(np.array([1700000010.123456789, 1700000040.0])).tolist()
+    [1700000010.1234567, 1700000040.0]
+    """
+    spread = float(np.std(np.asarray(values, np.float64)))
+    if spread == 0 or not np.isfinite(spread):
+        return values
+    decimals = 8 - math.floor(math.log10(spread))
+    return np.round(values, int(np.clip(decimals, -300, 300)))
 
 
 def read_sample(path: Path) -> pd.DataFrame:
