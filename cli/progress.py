@@ -31,6 +31,7 @@ MAX_MESSAGE = 300
 MAX_SPARK, MIN_SPARK = 12, 6
 MAX_BAR, MIN_BAR = 10, 6
 GAP = 4
+UNCHANGED = ", unchanged for a minute"
 SCORE_WIDTH = len("0.8361 ±0.0102")
 
 PHASES = {
