@@ -3,8 +3,8 @@
     python benchmarks/extrapolation.py --data ../bike-sharing ../auto-mpg --json
 
 Each family is fitted once per fold with its first default; its predictions are then kept inside of the train values,
-widened by a share of their range (of their logarithms for RMSLE). Folds are random ("random"); or the fifth of the rows
-that lies highest in the column that follows the target best ("beyond"): there a trend goes on outside of the train rows,
+widened by a share of their range (of logarithms for RMSLE). Folds are random ("random"); or the fifth of the rows
+that lies highest in the column that follows the target best ("beyond"): there a trend goes on outside of train,
 and a bound can only cost; or random ones in which one of fifty validation rows has a cell ten standard deviations off
 ("far"), as broken sensors and lost decimal points make them. Errors are shown as ratios to those without a bound.
 """

@@ -23,6 +23,13 @@ whole score.
 """
 
 
+GRID = 2.0**-22
+"""Fitted values are rounded to this share of the spread, as float32 would near 2.
+
+What lies behind is noise of the arithmetic; without it the same target in other units gives the same models.
+"""
+
+
 @dataclass(frozen=True)
 class FitUnits:
     """An affine map of values, or of their ``log1p``, and the band that predictions are kept in.
@@ -65,7 +72,8 @@ class FitUnits:
         values = np.asarray(y, np.float64)
         if self.log1p:
             values = np.log1p(values)
-        return (values - self.center) / self.spread
+        reduced = (values - self.center) / self.spread
+        return np.round(reduced / GRID) * GRID
 
     def to_output(self, raw: NDArray[Any]) -> Outputs:
         """A family's prediction ``(n_rows, 1)`` as float64 in the target's own units.

@@ -22,7 +22,11 @@ MERGED = 0.01
 """It is also shifted when more than this share of its distinct values are equal as float32."""
 OFFSETS = (0.5, 0.25, 0.75, 0.05, 0.95)  # quantiles that are tried: many values may lie far from the median
 SAMPLE_ROWS = 20_000
-PLAIN = (1e-30, 1e30)  # spreads and magnitudes that float32 holds with room for squares and sums of columns
+PLAIN = (1e-2, 1e30)
+"""The spread and the magnitude between which a column keeps its unit.
+
+scikit-learn's forests take values that differ by less than 1e-7 for equal, and float32 ends at 3.4e38.
+"""
 LARGEST = 1e30  # that a stored number may be
 
 
@@ -65,14 +69,21 @@ def find_shift(read: Callable[[slice], Floats], n_rows: int) -> Shift | None:
     spread = float(body[-1] - body[0])
     if spread == 0:
         return None
-    largest = float(np.abs(body).max())
-    if not PLAIN[0] < spread or not largest < PLAIN[1]:
-        return Shift(float(body[len(body) // 2]), 2.0 ** round(np.log2(spread)))
+    unit = 1.0
+    if spread < PLAIN[0] or np.abs(body).max() > PLAIN[1]:
+        unit = 2.0 ** round(np.log2(spread))
+    shift = Shift(_offset(known / unit, body / unit) * unit, unit)
+    return None if shift == NO_SHIFT else shift
+
+
+def _offset(known: Floats, body: Floats) -> float:
+    """The value that the column is stored relative to, 0 where float32 tells its values apart without one."""
+    spread = float(body[-1] - body[0])
     rounding = float(np.abs(body - body.astype(np.float32)).max())
     if rounding <= ROUNDING * spread and _n_distinct(known, 0.0) >= (1 - MERGED) * len(np.unique(known)):
-        return None
+        return 0.0
     offsets = np.quantile(known, OFFSETS, method="nearest").tolist()
-    return Shift(max(offsets, key=lambda offset: _n_distinct(known, offset)))
+    return float(max(offsets, key=lambda offset: _n_distinct(known, offset)))
 
 
 def _n_distinct(known: Floats, offset: float) -> int:
