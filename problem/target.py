@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError, UnknownNameError
+from foldsmith.problem.fit_units import refuse_unfit
 from foldsmith.problem.goal import Task
 
 LabelDtype = Literal["int", "float", "str", "bool"]
@@ -207,6 +208,7 @@ def _regression(values: NDArray[Any], kind: LabelDtype, name: str) -> tuple[Targ
                 f"target {name!r} has {count} values that are not numbers; repair them or set another task"
             )
         kind = "float"
+    refuse_unfit(name, values)
     return Target(name, "regression", (), kind, None), values.astype(np.float64)
 
 
