@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.errors import InputError
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.float64] | NDArray[np.int64]
 
 ROUNDING = 1e-5
 """A column is shifted when float32 rounds its values by more than this share of their interquartile range."""
@@ -27,6 +28,7 @@ PLAIN = (1e-2, 1e30)
 
 scikit-learn's forests take values that differ by less than 1e-7 for equal, and float32 ends at 3.4e38.
 """
+EXACT = 2.0**53  # float64 tells whole numbers apart up to here
 LARGEST = 1e30  # that a stored number may be
 
 
@@ -35,16 +37,16 @@ class Shift:
     """How a column is stored: ``(value - offset) / unit``.
 
     Args:
-        offset: in the column's own units.
+        offset: in the column's own units; an int where the column holds whole numbers that float64 cannot tell apart.
         unit: a power of two, so that dividing by it loses nothing.
     """
 
-    offset: float = 0.0
+    offset: float | int = 0.0
     unit: float = 1.0
 
-    def reduce(self, values: Floats) -> Floats:
+    def reduce(self, values: Numbers) -> Floats:
         """Values ``(n,)`` as they are stored; missing ones stay missing."""
-        return (values - self.offset) / self.unit
+        return np.asarray((values - self.offset) / self.unit, np.float64)
 
     def restore(self, stored: NDArray[Any]) -> Floats:
         """The way back, as float64."""
@@ -54,14 +56,22 @@ class Shift:
 NO_SHIFT = Shift()
 
 
-def find_shift(read: Callable[[slice], Floats], n_rows: int) -> Shift | None:
+def find_shift(read: Callable[[slice], Numbers], n_rows: int) -> Shift | None:
     """The shift of a column, or None when float32 holds its values as they are.
 
     Args:
-        read: gives the values of some rows as float64, NaN for missing.
+        read: gives the values of some rows as float64, NaN for missing, or as int64.
         n_rows: of the column; at most 20,000 evenly spaced ones are looked at.
     """
     values = read(slice(None, None, max(1, n_rows // SAMPLE_ROWS)))
+    if values.dtype.kind == "i" and len(values) and np.abs(values.astype(np.float64)).max() > EXACT:
+        base = int(np.sort(values)[len(values) // 2])
+        inner = _find_shift((values - base).astype(np.float64)) or NO_SHIFT
+        return Shift(base + int(inner.offset), inner.unit)
+    return _find_shift(values.astype(np.float64))
+
+
+def _find_shift(values: Floats) -> Shift | None:
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return None
@@ -102,13 +112,14 @@ def _body(known: Floats) -> Floats:
     return body
 
 
-def to_float32(name: str, values: Floats, shift: Shift) -> NDArray[np.float32]:
+def to_float32(name: str, values: Numbers, shift: Shift) -> NDArray[np.float32]:
     """A column ``(n,)`` as it is stored: reduced, ±inf as missing.
 
     Raises:
         InputError: a value so far from the others that no model can take it.
     """
-    reduced = shift.reduce(np.where(np.isinf(values), np.nan, values))
+    reduced = shift.reduce(values)
+    reduced[np.isinf(reduced)] = np.nan
     too_large = np.flatnonzero(np.abs(reduced) > LARGEST)
     if len(too_large):
         row = int(too_large[0])

@@ -141,7 +141,7 @@ def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
 
 def shift_of(series: pd.Series) -> Shift | None:
     """The shift that a column of numbers needs; a sample of its cells is read."""
-    return find_shift(lambda rows: cells.numbers(series.iloc[rows])[0], len(series))
+    return find_shift(lambda rows: _numbers(series.iloc[rows]), len(series))
 
 
 def _levels(series: pd.Series) -> tuple[str, ...]:
@@ -304,7 +304,14 @@ def _floats(series: pd.Series, schema: Schema) -> NDArray[np.float32]:
     name = str(series.name)
     if name in schema.boolean:
         return cells.truth_values(series).astype(np.float32)
-    return to_float32(name, cells.numbers(series)[0], schema.shift(name))
+    return to_float32(name, _numbers(series), schema.shift(name))
+
+
+def _numbers(series: pd.Series) -> NDArray[np.float64] | NDArray[np.int64]:
+    """A column of numbers as float64, or as int64 where it holds whole numbers without holes."""
+    if series.dtype == np.int64:
+        return series.to_numpy()
+    return cells.numbers(series)[0]
 
 
 def _codes(series: pd.Series, levels: Sequence[str]) -> NDArray[np.int32]:

@@ -132,6 +132,7 @@ def test_a_value_that_no_model_can_take_is_refused_by_name() -> None:
         48.137 + np.linspace(-0.01, 0.01, 100),  # a coordinate in one town
         1e12 + np.arange(100),
         np.r_[1.7e18 + 1e9 * np.arange(99), np.nan],  # nanoseconds since 1970
+        10**18 + np.arange(100),  # ids of 19 digits, which float64 cannot tell apart
         1e35 * np.arange(1, 101),
         1e-40 * np.arange(1, 101),
     ],
@@ -142,7 +143,7 @@ def test_numbers_keep_their_digits(values: np.ndarray) -> None:
     typed = type_frame(train, schema)
     numeric = typed.numeric[:, 0]
     assert len(np.unique(numeric)) == len(np.unique(values))
-    spread = np.nanmax(values) - np.nanmin(values)
+    spread = float(np.nanmax(values) - np.nanmin(values))
     np.testing.assert_allclose(schema.shift("x").restore(numeric), values, rtol=1e-15, atol=1e-6 * spread)
     later = type_frame(train[::-1], Schema.from_json(schema.to_json()))
     np.testing.assert_array_equal(later.numeric[::-1], typed.numeric)
