@@ -171,6 +171,7 @@ def _infer(
             target=[request.target],
             positive=target.positive,
             extra=tuple(_stored_path(path, root) for path in request.extra),
+            keep_na=frames.keep_na,
         ),
         problem=ProblemSection(task=target.task, metric=metric.name),
         split=_split(request, target.task, root, frames, y),

@@ -28,6 +28,8 @@ class DataSection(_Section):
     """The files, and the names of id and target.
 
     ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
+    ``keep_na`` names columns in which the text ``NA`` and its like (``null``, ``nan``, ``N/A``) is a word; everywhere
+    else but in ids it is a missing value.
     """
 
     train: str
@@ -38,6 +40,7 @@ class DataSection(_Section):
     positive: str | None = None
     extra: tuple[str, ...] = ()
     pseudo: str | None = None
+    keep_na: tuple[str, ...] = ()
 
 
 class ProblemSection(_Section):

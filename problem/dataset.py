@@ -26,7 +26,18 @@ from foldsmith.problem.files import (
     write_json,
 )
 from foldsmith.problem.folder import Folder
-from foldsmith.problem.reading import read_frame, read_header
+from foldsmith.problem.holes import holds_words, settle_holes
+from foldsmith.problem.reading import (
+    MISSING_TOKENS,
+    decimal_mark,
+    index_columns,
+    is_csv,
+    number_holes,
+    read_frame,
+    read_header,
+    read_words,
+    remarks,
+)
 from foldsmith.problem.tables import (
     Schema,
     Table,
@@ -80,11 +91,13 @@ class Frames:
         train: the training table with the target.
         test: the test table.
         remarks: how the files were understood where that is not plain from the files, one sentence each.
+        keep_na: the columns in which ``NA`` and its like are words.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     remarks: tuple[str, ...] = ()
+    keep_na: tuple[str, ...] = ()
 
 
 def read_ids(path: Path, id_column: str) -> list[str]:
@@ -92,8 +105,21 @@ def read_ids(path: Path, id_column: str) -> list[str]:
     return [str(value) for value in read_frame(path, columns=[id_column], as_text=[id_column])[id_column]]
 
 
-def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, as_text: Sequence[str] = ()) -> Frames:
-    """Read both files and check names and ids.
+def read_frames(
+    train: Path,
+    test: Path,
+    *,
+    target: str,
+    id_column: str | None,
+    as_text: Sequence[str] = (),
+    keep_na: Sequence[str] = (),
+    decide_na: bool = True,
+) -> Frames:
+    """Read both files, check names and ids, and decide over both which cells are holes.
+
+    Args:
+        keep_na: columns in which ``NA`` and its like are words.
+        decide_na: whether there may be more of them, see :mod:`foldsmith.problem.holes`.
 
     Raises:
         InputError: a missing file, target or id column, a target inside test, duplicated ids.
@@ -104,24 +130,55 @@ def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, 
     test_header = read_header(test)
     if id_column is not None:
         for path, names in ((train, header), (test, test_header)):
-            if id_column not in names:
+            if id_column not in [*names, *index_columns(path)]:
                 raise InputError(_unknown_column("id", id_column, path, names))
-    texts = {name for name in (*as_text, id_column) if name is not None}
-    is_csv = train.suffix.lower() != ".parquet"
-    train_frame = read_frame(train, as_text=sorted(texts & set(header) | ({target} if is_csv else set())))
-    if is_csv and target not in texts:
-        train_frame[target] = _as_numbers(train_frame[target])
-    frames = Frames(train_frame, read_frame(test, as_text=sorted(texts & set(test_header))))
+    ids = {name for name in (*as_text, id_column) if name is not None}
+    texts = ids | set(keep_na) | ({target} if is_csv(train) else set())
+    train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
+    test_frame = read_words(test, columns=_with_id(test_header, id_column), as_text=texts)
+    _read_words_again(train, train_frame, test_frame)
+    _read_words_again(test, test_frame, train_frame)
+    holes = settle_holes(
+        train_frame,
+        test_frame,
+        number_holes=number_holes(train, train_frame) | number_holes(test, test_frame),
+        keep=keep_na,
+        decide=decide_na,
+        as_text={*ids, target},
+    )
+    if is_csv(train) and target not in ids:
+        train_frame[target] = _as_numbers(train_frame[target], decimal_mark(train))
     if id_column is not None:
-        check_ids(frames.train[id_column], frames.test[id_column], id_column)
-    return frames
+        check_ids(train_frame[id_column], test_frame[id_column], id_column)
+    return Frames(train_frame, test_frame, (*remarks(train), *remarks(test), *holes.remarks), holes.kept)
 
 
-def _as_numbers(texts: pd.Series) -> pd.Series:
+def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
+    """What to read: all columns, or also the index that pandas writes where it is the id."""
+    return None if id_column is None or id_column in header else [id_column, *header]
+
+
+def _read_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Columns that hold words in the other file: a cell ``NA`` was lost where this one has numbers or nothing else."""
+    names = [
+        str(name)
+        for name in frame.columns
+        if name in other and holds_words(other[name]) and not holds_words(frame[name]) and frame[name].isna().any()
+    ]
+    if names and is_csv(path):
+        again = read_words(path, columns=names, as_text=names)
+        for name in names:
+            frame[name] = again[name]
+
+
+def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
     """A target's cells as numbers, unless a label would come out otherwise: ``01`` and ``true`` stay text."""
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if (numbers.isna() & texts.notna()).any():
+    written = texts.str.replace(",", ".", regex=False) if decimal == "," else texts
+    numbers = pd.to_numeric(written, errors="coerce")
+    is_word = numbers.isna() & texts.notna()
+    if (is_word & ~texts.isin(MISSING_TOKENS)).any() or is_word.all():
         return texts
+    texts = texts.mask(is_word)  # NA among numbers
     keeps = pd.api.types.is_float_dtype(numbers.dtype) or (numbers.astype("str") == texts.str.strip()).all()
     return numbers if keeps else texts
 
@@ -151,8 +208,10 @@ def open_dataset(
         if not path.is_file():
             raise InputError(f"no such file: {path}; correct [data] in {folder.config.name}")
     data = config.data
+    # Columns that keep their NA count where there are any: folders from before keep their names.
+    words = (list(data.keep_na),) if data.keep_na else ()
     train_fingerprint = digest(
-        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns)
+        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns), *words
     )
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
@@ -173,7 +232,8 @@ def open_dataset(
 
 
 def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
-    return read_frames(*paths, target=config.data.target[0], id_column=config.data.id)
+    data = config.data
+    return read_frames(*paths, target=data.target[0], id_column=data.id, keep_na=data.keep_na, decide_na=False)
 
 
 def _store(
