@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from foldsmith.problem import cells
+from foldsmith.problem.amounts import amounts
 from foldsmith.problem.columns import Column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import read_array, read_json, sync, write_array, write_atomically, write_json
+from foldsmith.problem.levels import levels_of, match_levels
 from foldsmith.problem.reading import fingerprint
 from foldsmith.problem.target import Target, type_target
+from foldsmith.problem.words import Words
 
 __all__ = [
     "Schema",
@@ -88,7 +91,7 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """A record of JSON values."""
         return {
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [_column_record(column) for column in self.columns],
             "categories": {name: list(levels) for name, levels in self.categories.items()},
             "time_formats": dict(self.time_formats),
         }
@@ -103,6 +106,11 @@ class Schema:
         )
 
 
+def _column_record(column: Column) -> dict[str, Any]:
+    record = {"name": column.name, "kind": column.kind, "reason": column.reason}
+    return {**record, "reading": column.reading} if column.reading else record
+
+
 def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.DataFrame | None = None) -> Schema:
     """The schema of a training table.
 
@@ -115,12 +123,12 @@ def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.Dat
         InputError: a datetime column has no known format.
     """
     categories = {c.name: _levels(train[c.name]) for c in columns if c.kind == "categorical"}
-    formats = {c.name: _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
+    formats = {c.name: c.reading or _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
     return Schema(tuple(columns), categories, formats)
 
 
 def _levels(series: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted(cells.distinct(cells.strings(series))))
+    return levels_of(Words.of(series))
 
 
 def _time_format(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> str:
@@ -255,10 +263,16 @@ def type_frame(frame: pd.DataFrame, schema: Schema) -> Table:
     if lacking:
         raise InputError(f"the table lacks column {lacking[0]!r} ({len(lacking)} missing in all); add it")
     boolean = set(schema.boolean)
+    readings = {column.name: column.reading for column in schema.columns if column.kind == "numeric"}
+    numbers = {name: amounts(frame[name], reading) for name, reading in readings.items()}
     return Table(
         schema=schema,
         n_rows=len(frame),
-        numeric=_stack([_floats(frame[name], name in boolean) for name in schema.numeric], len(frame), np.float32),
+        numeric=_stack(
+            [_floats(numbers.get(name, frame[name]), name in boolean) for name in schema.numeric],
+            len(frame),
+            np.float32,
+        ),
         codes=_stack([_codes(frame[n], schema.categories[n]) for n in schema.categorical], len(frame), np.int32),
         datetimes=_stack(
             [cells.times(frame[n], schema.time_formats[n]) for n in schema.datetime], len(frame), np.int64
@@ -283,10 +297,9 @@ def _floats(series: pd.Series, boolean: bool) -> NDArray[np.float32]:
 
 
 def _codes(series: pd.Series, levels: Sequence[str]) -> NDArray[np.int32]:
-    codes, uniques = pd.factorize(cells.strings(series), use_na_sentinel=True)
-    position = {level: i for i, level in enumerate(levels)}
-    mapped = np.array([*(position.get(str(value), len(levels)) for value in uniques), -1], dtype=np.int32)
-    return mapped[codes]  # -1, missing, takes the last
+    words = Words.of(series)
+    mapped = np.append(match_levels(words.distinct, levels).positions, np.int32(-1))
+    return mapped[words.codes]  # -1, missing, takes the last
 
 
 def save_table(table: Table, folder: Path) -> None:
