@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.amounts import Amount, Mark, Reading, parse_amount, unit_of
+from foldsmith.problem.amounts import Amount, Mark, Reading, is_inexact, parse_amount, unit_of
 from foldsmith.problem.cells import is_missing_word
 from foldsmith.problem.decided import ColumnReading, is_too_much
 from foldsmith.problem.errors import InputError
@@ -13,7 +13,7 @@ from foldsmith.problem.settings import advice
 from foldsmith.problem.words import Both
 
 _STRAYS = 0.01
-_NEARLY = 0.9
+_NEARLY = 0.5
 _MANY = 20
 _SAMPLE = 64
 
@@ -36,8 +36,20 @@ def amount_reading(both: Both, setting: str = "", *, is_set: bool = False) -> Co
     sample = words[:: max(1, len(words) // _SAMPLE)]
     n_amounts = sum(parse_amount(text) is not None for text in sample)
     if not sample or n_amounts < (1 if is_set else 0.5 * len(sample)):
-        return ColumnReading(None)
+        return ColumnReading(None, () if is_set else _inexact(both, sample))
     return _Decision(both, setting, is_set=is_set).reading()
+
+
+def _inexact(both: Both, sample: list[str]) -> tuple[str, ...]:
+    """What is told of a column of numbers that are none: about five, less than five."""
+    odd = [text for text in sample if is_inexact(text)]
+    if len(both.train.distinct) < _MANY or len(odd) < 0.5 * len(sample):
+        return ()
+    row = both.texts.index(odd[0])
+    return (
+        f"column {both.name!r} holds inexact numbers, such as {both.shown(row, file=0)}, and is taken as words; write "
+        "plain numbers to have them read as such",
+    )
 
 
 @dataclass(frozen=True)
@@ -191,6 +203,9 @@ class _Decision:
         told = max(odd[:1000], key=lambda row: len(self.both.texts[row]))
         name = self.both.name
         line = f"column {name!r}: {self.both.shown(told)} is read as the number {values[told]:.12g}"
+        negative = next((row for row in odd if "(" in self.both.texts[row] and row != told), None)
+        if negative is not None:
+            line += f", and {self.both.shown(negative)} as {values[negative]:.12g}"
         bare = self._bare(chosen)
         if bare is not None:
             line += f", and {self.both.shown(bare)} as one in {chosen.unit} too"

@@ -135,6 +135,7 @@ _SAME_UNIT = {
     "points": "pt",
     "pts": "pt",
 }
+_INEXACT = re.compile(r"(?i)^(?:[~≈<>≤≥±=]+|ca\.?|circa|about|approx\.?|under|over|less than|more than) ?|\+$")
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\u2019": "'"})
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 
@@ -170,6 +171,7 @@ def parse_amount(text: str) -> Amount | None:
     >>> parse_amount("($1,234.50)")
     Amount(point=-1234.5, comma=None, currency='$', unit='', scale=0.0, is_plain=False)
     """
+    written = text.strip()
     text = clean(text.translate(_SPACES)).translate(_MINUS)
     if text.isascii() and len(text) < 20:
         try:
@@ -177,7 +179,7 @@ def parse_amount(text: str) -> Amount | None:
         except ValueError:
             pass
         else:
-            return _plain(text, plain)
+            return _plain(text, plain, is_plain=written == text)
     match = _CELL.fullmatch(text)
     if match is None or bool(match["open"]) != bool(match["close"]) or (match["sign"] and match["sign2"]):
         return None
@@ -200,14 +202,20 @@ def parse_amount(text: str) -> Amount | None:
     return Amount(number.point, number.comma, currency, key, scale)
 
 
-def _plain(text: str, number: float) -> Amount | None:
+def is_inexact(text: str) -> bool:
+    """Whether a cell is a number with a word or mark that makes it none: ``~5``, ``<5``, ``10+``, ``ca. 5``."""
+    bare, n_marks = _INEXACT.subn("", clean(text))
+    return n_marks > 0 and parse_amount(bare) is not None
+
+
+def _plain(text: str, number: float, *, is_plain: bool) -> Amount | None:
     if not np.isfinite(number) or "_" in text:
         return None
     grouped = re.fullmatch(r"([-+]?)([1-9]\d{0,2})\.(\d{3})", text)
     if grouped:
         sign = -1 if grouped[1] == "-" else 1
-        return Amount(number, sign * float(grouped[2] + grouped[3]), is_plain=True)
-    return Amount(number, None if "." in text else number, is_plain=True)
+        return Amount(number, sign * float(grouped[2] + grouped[3]), is_plain=is_plain)
+    return Amount(number, None if "." in text else number, is_plain=is_plain)
 
 
 def _number(match: re.Match[str], body: str) -> Amount | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem import cells
 from foldsmith.problem.amount_columns import amount_reading
-from foldsmith.problem.amounts import amount_values
+from foldsmith.problem.amounts import amount_values, parse_amount
 from foldsmith.problem.date_columns import date_reading
 from foldsmith.problem.decided import is_too_much
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -26,6 +26,11 @@ _ID_NAME = re.compile(
     r"(?i:(row|.*[_\- .])?(id|uuid|guid|key|index)|unnamed: \d+)|.*[a-z0-9](Id|ID|Uuid|UUID|Guid|GUID|Key|Index)"
 )
 _IMAGE_PATH = r"(?i)\.(?:png|jpe?g|gif|bmp|tiff?|webp)$"
+# Test numbers that are fifty times as large as train's, and hardly any of them within train's range, have another unit.
+_OTHER_SCALE = 50.0
+_OVERLAP = 0.05
+_LEAST_TO_COMPARE = 20
+_SAMPLE = 10_000
 _FILES = (Source("train.csv"), Source("test.csv"))
 
 
@@ -129,7 +134,7 @@ def _column(
     if cells.is_time(train) and (cells.is_time(test) or test.isna().all()):
         found = _time_column(name, train)
     elif _is_number(train) and (_is_number(test) or test.isna().all()):
-        found = _number_column(name, train, test)
+        found = _number_column(name, train, test, sources)
     else:
         both = Both(name, Words.of(train), Words.of(test), sources)
         found, n_present = _word_column(both), both.train.n_present
@@ -171,7 +176,7 @@ def _time_column(name: str, train: pd.Series) -> Column:
     return Column(name, "datetime", f"stored as dates: {train.dropna().iloc[0]}", cells.ISO)
 
 
-def _number_column(name: str, train: pd.Series, test: pd.Series) -> Column:
+def _number_column(name: str, train: pd.Series, test: pd.Series, sources: tuple[Source, Source]) -> Column:
     constant = _constant_reason(train)
     if constant:
         return Column(name, "constant", constant)
@@ -183,7 +188,32 @@ def _number_column(name: str, train: pd.Series, test: pd.Series) -> Column:
             return Column(name, "boolean", "2 values: 0/1")
     if pd.api.types.is_integer_dtype(train.dtype) and _is_unnamed_id(name, train, test):
         return Column(name, "id", "a different number in each row of train and test, and named like an id")
-    return Column(name, "numeric", _range(present))
+    return Column(name, "numeric", _range(present), remarks=_other_scale(name, present, test, sources))
+
+
+def _other_scale(
+    name: str, train: NDArray[np.float64], test: pd.Series, sources: tuple[Source, Source]
+) -> tuple[str, ...]:
+    """Numbers of test that lie all elsewhere, by orders of magnitude: seconds and milliseconds, shares and per cent."""
+    values = cells.numbers(test.iloc[:: max(1, len(test) // _SAMPLE)])[0]
+    values = values[np.isfinite(values)]
+    train = train[:: max(1, len(train) // _SAMPLE)]
+    train = train[np.isfinite(train)]
+    if len(values) < _LEAST_TO_COMPARE or len(train) < _LEAST_TO_COMPARE:
+        return ()
+    sizes = [float(np.median(np.abs(part))) for part in (train, values)]
+    overlap = max(_share_within(values, train), _share_within(train, values))
+    if min(sizes) <= 0 or max(sizes) < _OTHER_SCALE * min(sizes) or overlap > _OVERLAP:
+        return ()
+    told = [
+        f"{part.min():.6g} to {part.max():.6g} in {file.name}"
+        for part, file in zip((train, values), sources, strict=True)
+    ]
+    return (f"column {name!r} has numbers from {told[0]}, but from {told[1]}: check that both have one unit",)
+
+
+def _share_within(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    return float(np.mean((values >= others.min()) & (values <= others.max())))
 
 
 def _is_truth(values: NDArray[np.float64]) -> bool:
@@ -236,7 +266,9 @@ def _number_words(both: Both, values: NDArray[np.float64]) -> Column:
     levels = levels_of(train)
     n_lost = int(test.counts[lost].sum())
     n_known = int(test.counts[match_levels(test.distinct, levels).positions < len(levels)].sum())
-    if _has_leading_zeros(train.distinct) or (is_too_much(n_lost, test.n_present) and n_known >= 0.5 * test.n_present):
+    are_amounts = all(parse_amount(test.distinct[row]) is not None for row in map(int, np.flatnonzero(lost)))
+    is_mostly_known = is_too_much(n_lost, test.n_present) and n_known >= 0.5 * test.n_present
+    if not are_amounts and (_has_leading_zeros(train.distinct) or is_mostly_known):
         return _category(both, ())
     amounts = amount_reading(both)
     if amounts.text is None and is_too_much(n_lost, test.n_present):
