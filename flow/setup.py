@@ -1,13 +1,14 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from foldsmith.problem.columns import Column, Kind, infer_columns
+from foldsmith.problem.columns import Column, infer_columns
 from foldsmith.problem.config import (
     Config,
     DataSection,
@@ -26,8 +27,10 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.metrics import get_metric
 from foldsmith.problem.reading import read_header
+from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import Table, build_schema, type_frame
 from foldsmith.problem.target import Target, type_target
+from foldsmith.problem.words import Source
 from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
 from foldsmith.spaces.registry import get_family
 
@@ -46,6 +49,7 @@ class SetupRequest:
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
         extra: tables of more rows, with the target, that only train.
+        columns: kinds by column, as in ``[columns]`` of the file; see :mod:`foldsmith.problem.settings`.
     """
 
     train: Path
@@ -71,6 +75,7 @@ class SetupRequest:
     sampler_seed: int = 0
     families: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,15 @@ def init(root: Path, request: SetupRequest) -> Setup:
         raise ContractError(f"{folder.config} exists already; edit it, or choose another folder")
     check_writable(root)
     id_column, id_reason = _infer_id(request)
-    frames = read_frames(request.train, request.test, target=request.target, id_column=id_column)
+    texts = words_of(request.columns)
+    frames = read_frames(request.train, request.test, target=request.target, id_column=id_column, as_text=texts)
     config, columns, reasons, target = _infer(root, request, frames, id_column)
     reasons["data.id"] = id_reason
     typed_test = _check(folder, config, frames, columns, target)
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     save_config(folder.config, config, reasons)
-    return Setup(folder, config, data, columns, reasons, frames.remarks)
+    return Setup(folder, config, data, columns, reasons, data.remarks)
 
 
 def check_writable(root: Path) -> None:
@@ -150,10 +156,17 @@ def _infer(
     )
     metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
     # A group's rows never stand on both sides of a split: its name can only be learned by heart.
-    overrides: dict[str, Kind] = {}
+    overrides = dict(request.columns)
     if request.group is not None and request.group in frames.train.columns:
         overrides[request.group] = "id"
-    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides=overrides)
+    columns = infer_columns(
+        frames.train,
+        frames.test,
+        target=request.target,
+        id_column=id_column,
+        overrides=overrides,
+        sources=(Source.of(request.train), Source.of(request.test)),
+    )
     images = [column.name for column in columns if column.kind == "image"]
     if images:
         raise InputError(
@@ -181,7 +194,7 @@ def _infer(
         ),
     )
     reasons = {f"column:{column.name}": f"{column.kind}, {column.reason}" for column in columns}
-    if overrides:
+    if request.group in overrides:
         reasons[f"column:{request.group}"] = "id, the group: a name that can only be learned by heart"
     reasons["problem.task"] = "given" if request.task else task_reason
     reasons["problem.metric"] = "given" if request.metric else f"the default for {target.task}"
