@@ -28,23 +28,32 @@ class DataSection(_Section):
     """The files, and the names of id and target.
 
     ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
+    ``test_id`` is the id's name in the test file where it differs from ``id``, the name in train; without ``id`` only
+    test has ids, and ``""`` says that test has none. ``keep_na`` names columns in which the text ``NA`` is a value.
     """
 
     train: str
     test: str
     sample: str | None = None
     id: str | None = None
+    test_id: str | None = None
     target: list[str] = Field(min_length=1, max_length=1)
     positive: str | None = None
     extra: tuple[str, ...] = ()
     pseudo: str | None = None
+    keep_na: tuple[str, ...] = ()
 
 
 class ProblemSection(_Section):
-    """What is predicted and how it is judged."""
+    """What is predicted and how it is judged.
+
+    ``classes`` are all labels of the target in order, from the lowest to the highest where the metric asks for it; the
+    labels that train has, when left out.
+    """
 
     task: Task
     metric: str
+    classes: tuple[str, ...] | None = None
 
 
 class SplitSection(_Section):

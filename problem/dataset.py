@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from foldsmith.problem.columns import infer_columns
-from foldsmith.problem.config import Config
+from foldsmith.problem.config import Config, DataSection
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import (
     digest,
@@ -35,8 +35,8 @@ from foldsmith.problem.tables import (
     check_ids,
     save_table,
     type_frame,
-    type_target,
 )
+from foldsmith.problem.target import TargetRequest, read_target
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Dataset:
 
     Args:
         y: ``(n_rows,)`` int32 class codes or float64 values.
+        id_column, test_id_column: names of the id in each file; None where a file has none.
         train_fingerprint: of the train file's content, the target and the column kinds.
         test_fingerprint: of the test file's content under that schema.
     """
@@ -57,19 +58,17 @@ class Dataset:
     test_fingerprint: str
     paths: tuple[Path, Path]
     id_column: str | None
+    test_id_column: str | None
 
     @cached_property
     def train_ids(self) -> list[str]:
         """The id column of train as text; row numbers when there is no id."""
-        return self._ids(self.paths[0], self.train.n_rows)
+        return _read_ids(self.paths[0], self.id_column, self.train.n_rows)
 
     @cached_property
     def test_ids(self) -> list[str]:
         """The id column of test as text; row numbers when there is no id."""
-        return self._ids(self.paths[1], self.test.n_rows)
-
-    def _ids(self, path: Path, n_rows: int) -> list[str]:
-        return [str(number) for number in range(n_rows)] if self.id_column is None else read_ids(path, self.id_column)
+        return _read_ids(self.paths[1], self.test_id_column, self.test.n_rows)
 
 
 @dataclass(frozen=True)
@@ -92,29 +91,79 @@ def read_ids(path: Path, id_column: str) -> list[str]:
     return [str(value) for value in read_frame(path, columns=[id_column], as_text=[id_column])[id_column]]
 
 
-def read_frames(train: Path, test: Path, *, target: str, id_column: str | None, as_text: Sequence[str] = ()) -> Frames:
+def _read_ids(path: Path, id_column: str | None, n_rows: int) -> list[str]:
+    return _row_numbers(n_rows) if id_column is None else read_ids(path, id_column)
+
+
+def _row_numbers(n_rows: int) -> list[str]:
+    return [str(number) for number in range(n_rows)]
+
+
+def test_id_of(data: DataSection) -> str | None:
+    """The name of the id in the test file, None where it has none."""
+    return data.id if data.test_id is None else data.test_id or None
+
+
+def target_request(config: Config) -> TargetRequest:
+    """What the config says of the target."""
+    data, problem = config.data, config.problem
+    name = data.target[0]
+    return TargetRequest(
+        name=name,
+        task=problem.task,
+        positive=data.positive,
+        classes=problem.classes or (),
+        keep_na=name in data.keep_na,
+    )
+
+
+def read_target_column(path: Path, name: str) -> pd.Series:
+    """A file's target as :func:`read_frames` gives it."""
+    is_csv = not path.name.lower().endswith(".parquet")
+    column = read_frame(path, columns=[name], as_text=[name] if is_csv else [])[name]
+    return _as_numbers(column) if is_csv else column
+
+
+def read_frames(
+    train: Path,
+    test: Path,
+    *,
+    target: str,
+    id_column: str | None,
+    test_id: str | None = None,
+    as_text: Sequence[str] = (),
+) -> Frames:
     """Read both files and check names and ids.
+
+    Args:
+        id_column: the id's name in train.
+        test_id: its name in test where that is another one, "" for a test file without ids; without ``id_column`` train
+            has none. The test frame gets the ids under train's name, row numbers where the file has none.
 
     Raises:
         InputError: a missing file, target or id column, a target inside test, duplicated ids.
     """
     header = read_header(train)
     if target not in header:
-        raise InputError(_unknown_column("target", target, train, header))
+        raise InputError(unknown_column("target", target, train, header))
     test_header = read_header(test)
-    if id_column is not None:
-        for path, names in ((train, header), (test, test_header)):
-            if id_column not in names:
-                raise InputError(_unknown_column("id", id_column, path, names))
-    texts = {name for name in (*as_text, id_column) if name is not None}
+    id_in_test = id_column if test_id is None else test_id
+    for name, path, names in ((id_column, train, header), (id_in_test, test, test_header)):
+        if name and name not in names:
+            raise InputError(unknown_column("id", name, path, names))
+    texts = {name for name in (*as_text, id_column, id_in_test) if name}
     is_csv = train.suffix.lower() != ".parquet"
     train_frame = read_frame(train, as_text=sorted(texts & set(header) | ({target} if is_csv else set())))
     if is_csv and target not in texts:
         train_frame[target] = _as_numbers(train_frame[target])
-    frames = Frames(train_frame, read_frame(test, as_text=sorted(texts & set(test_header))))
+    test_frame = read_frame(test, as_text=sorted(texts & set(test_header)))
+    if id_column is not None and id_in_test != id_column:
+        test_frame[id_column] = test_frame[id_in_test] if id_in_test else _row_numbers(len(test_frame))
     if id_column is not None:
-        check_ids(frames.train[id_column], frames.test[id_column], id_column)
-    return frames
+        check_ids(train_frame[id_column], test_frame[id_column], id_column)
+    elif id_in_test:
+        check_ids(None, test_frame[id_in_test], id_in_test)
+    return Frames(train_frame, test_frame)
 
 
 def _as_numbers(texts: pd.Series) -> pd.Series:
@@ -126,7 +175,8 @@ def _as_numbers(texts: pd.Series) -> pd.Series:
     return numbers if keeps else texts
 
 
-def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
+def unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
+    """What to say of a column that a file does not have."""
     near = [known for known in header if known.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name, header, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
@@ -151,8 +201,12 @@ def open_dataset(
         if not path.is_file():
             raise InputError(f"no such file: {path}; correct [data] in {folder.config.name}")
     data = config.data
+    # What was added later counts only where it is used: folders from before keep their names.
+    later = [part for part in (config.problem.classes, data.test_id) if part is not None]
+    if data.target[0] in data.keep_na:
+        later.append("keep_na")
     train_fingerprint = digest(
-        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns)
+        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns), *later
     )
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
@@ -169,11 +223,13 @@ def open_dataset(
         test_fingerprint,
         paths,
         data.id,
+        test_id_of(data),
     )
 
 
 def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
-    return read_frames(*paths, target=config.data.target[0], id_column=config.data.id)
+    data = config.data
+    return read_frames(*paths, target=data.target[0], id_column=data.id, test_id=data.test_id)
 
 
 def _store(
@@ -186,9 +242,7 @@ def _store(
     if train_folder.exists():
         schema = Table.open(train_folder).schema
     else:
-        target, y, _ = type_target(
-            frames.train[data.target[0]], name=data.target[0], task=config.problem.task, positive=data.positive
-        )
+        target, y, _ = read_target(frames.train[data.target[0]], target_request(config))
         schema = _schema(frames, config) if typed_test is None else typed_test.schema
         write_array(folder.tables / f"{train_name}.y.npy", y)
         write_json(folder.tables / f"{train_name}.target.json", target.to_json())
@@ -196,7 +250,7 @@ def _store(
         save_table(type_frame(frames.train, schema), train_folder)
     if typed_test is None or typed_test.schema != schema:
         typed_test = type_frame(frames.test, schema)
-    _save_ids(folder, test_name, frames.test, data.id)
+    _save_ids(folder, test_name, frames.test, test_id_of(data))
     write_json(folder.tables / f"{test_name}.test.json", {"train": train_name})
     save_table(typed_test, folder.tables / test_name)
 

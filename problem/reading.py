@@ -18,6 +18,8 @@ from foldsmith.problem.files import file_digest
 MISSING_TOKENS = ("", " ", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "<NA>", "-nan")
 """Cells of a csv file that are read as missing; ``None`` is not one, it may be a category."""
 
+_EMPTY = ["", " "]  # what is missing in a column that is read as text: there "NA" is a name like any other
+
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 _HEAD_BYTES = 65536
@@ -33,8 +35,8 @@ def read_frame(path: Path, *, columns: Sequence[str] | None = None, as_text: Col
     Args:
         path: a file ending in .csv, .csv.gz or .parquet.
         columns: the columns to read, in this order; None reads all.
-        as_text: columns read as strings exactly as written, so that an id ``00123`` keeps its zeros; names that the
-            file lacks are ignored.
+        as_text: columns read as strings exactly as written, so that an id ``00123`` keeps its zeros and ``NA`` is no
+            hole; names that the file lacks are ignored.
 
     Returns:
         A frame of at least one row with a default index.
@@ -150,7 +152,7 @@ def _read_csv(path: Path, columns: Sequence[str] | None, as_text: Collection[str
                 dtype={name: "str" for name in as_text if name in names},
                 encoding=encoding,
                 keep_default_na=False,
-                na_values=list(MISSING_TOKENS),
+                na_values={name: _EMPTY if name in as_text else list(MISSING_TOKENS) for name in names},
                 low_memory=False,
             )
     except UnicodeDecodeError:
