@@ -12,8 +12,9 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.labels import HOLES, blanks_remark
 from foldsmith.problem.metrics import Metric, get_metric
+from foldsmith.problem.positive import likely_positive
 from foldsmith.problem.scales import needs_order, order_of, require_order
-from foldsmith.problem.target import Target, TargetRequest, likely_positive, read_target
+from foldsmith.problem.target import Target, TargetRequest, read_target
 
 if TYPE_CHECKING:
     from foldsmith.flow.setup import SetupRequest
@@ -84,7 +85,7 @@ def _label_remarks(column: pd.Series, request: TargetRequest, target: Target, me
         remarks += _joined_remarks(texts, request, target)
         odd = [label for label in target.classes if label in HOLES or label.casefold() == "none"]
         remarks += [f"target {name!r}: the text {label!r} is a class" for label in odd]
-    if target.task == "binary" and request.positive is None and not request.classes:
+    if target.task == "binary" and request.positive is None:
         looks_at_it = metric.needs == "proba" or metric.name == "f1"
         if looks_at_it and not likely_positive(target.classes)[1]:
             remarks.append(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from foldsmith.problem.labels import Spellings, without_blanks
+from foldsmith.problem.labels import Spellings, without_blanks, without_common_words
 
 _CHANCE_WORDS = frozenset({"p", "pr", "prob", "probs", "proba", "probability", "chance", "pred", "prediction", "score"})
 _TRIED = 3  # classes whose columns are looked for to find the prefix and the suffix
@@ -39,12 +39,15 @@ def match_classes(names: Sequence[str], classes: Sequence[str]) -> ClassColumns:
     >>> match_classes(["id", "p(low)", "p(HIGH)"], ["high", "low"]).by_class
     {'low': 'p(low)', 'high': 'p(HIGH)'}
     """
-    spellings = Spellings(classes)
     best = ClassColumns({}, {}, tuple(names))
-    for prefix, suffix in _affixes(names, classes):
-        found = _with_affixes(names, classes, spellings, prefix, suffix)
-        if len(found.by_class) > len(best.by_class):
-            best = found
+    for labels in (list(classes), without_common_words(classes)):  # Class_1 and Class_2 may be called 1 and 2
+        spellings = Spellings(labels)
+        for prefix, suffix in _affixes(names, labels):
+            found = _with_affixes(names, classes, spellings, prefix, suffix)
+            if len(found.by_class) > len(best.by_class):
+                best = found
+        if len(best.by_class) == len(classes):
+            break
     return best
 
 
@@ -96,7 +99,7 @@ def named_class(name: str, classes: Sequence[str], target: str) -> int | None:
         return None
     spellings = Spellings(classes)
     whole = spellings.find(name)
-    if whole is not None:
+    if whole is not None and not re.fullmatch(r"[-+.\d]+", name):  # a column 0 may only have lost its name
         return whole[0]
     words = [word for word in re.split(r"[^0-9A-Za-z.+-]+|_", name) if word]
     target_words = {word.casefold() for word in re.split(r"[\W_]+", target) if word}

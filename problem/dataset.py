@@ -171,8 +171,18 @@ def _as_numbers(texts: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(texts, errors="coerce")
     if (numbers.isna() & texts.notna()).any():
         return texts
-    keeps = pd.api.types.is_float_dtype(numbers.dtype) or (numbers.astype("str") == texts.str.strip()).all()
+    is_float = pd.api.types.is_float_dtype(numbers.dtype)
+    keeps = is_float or (numbers.astype("str") == texts.str.strip()).all()
+    if is_float and _mostly_whole(texts, numbers):
+        return numbers.astype("int64")
     return numbers if keeps else texts
+
+
+def _mostly_whole(texts: pd.Series, numbers: pd.Series) -> bool:
+    """Whether labels such as 0 and 1 are only here and there written 1.0."""
+    if numbers.isna().any() or (numbers != numbers.round()).any() or numbers.abs().max() >= 2**53:
+        return False
+    return bool(texts.iloc[:10_000].str.strip().str.fullmatch(r"-?\d+").mean() > 0.5)
 
 
 def unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:

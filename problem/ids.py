@@ -1,8 +1,9 @@
 """Which column names the rows: of train, of test, and in the sample submission, whose word counts most."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from foldsmith.problem.columns import is_named_like_id
@@ -11,6 +12,7 @@ from foldsmith.problem.labels import without_blanks
 from foldsmith.problem.reading import read_frame, read_header
 
 _PLAIN_NAMES = frozenset({"id", "rowid", "passengerid"})
+_MOST_DIGITS = 40  # of an id that is a number; 1e999999 is none
 _SIDES = ("train", "training", "test", "testing", "sample", "submission")
 
 
@@ -94,9 +96,10 @@ def find_ids(files: IdFiles) -> IdNames:
         found = _given(files, train, test)
     else:
         found = _by_sample(files, train, test) or _by_name(files, train, test)
-    return IdNames(
-        found.train, found.test, found.reason, (*found.remarks, *_spelled(found), *_unused(found, train, test))
-    )
+    remarks = [*_spelled(found), *_unused(found, train, test)]
+    if files.target in read_header(files.test):
+        remarks.append(f"the test file has the target {files.target!r} too; it is not looked at")
+    return IdNames(found.train, found.test, found.reason, tuple(remarks))
 
 
 def _given(files: IdFiles, train: Sequence[str], test: Sequence[str]) -> IdNames:
@@ -122,7 +125,7 @@ def _partner(name: str | None, header: Sequence[str]) -> str | None:
     same = same_column(name, header)
     if same is not None:
         return same
-    near = [other for other in header if is_named_like_id(other) and _core_name(other) == _core_name(name)]
+    near = [other for other in header if _tells_rows(other) and _core_name(other) == _core_name(name)]
     return near[0] if len(near) == 1 else None
 
 
@@ -134,7 +137,7 @@ def _by_sample(files: IdFiles, train: Sequence[str], test: Sequence[str]) -> IdN
     first = same_column(header[0], test)
     if first is not None:
         return IdNames(_partner(first, train), first, "first column of the sample submission")
-    likely = [name for name in header if is_named_like_id(name)] or header[:1]
+    likely = [name for name in header if _tells_rows(name)] or header[:1]
     for name in likely:
         found = same_column(name, test) or _partner(name, test) or _by_values(files, name, train, test)
         if found is not None:
@@ -145,12 +148,46 @@ def _by_sample(files: IdFiles, train: Sequence[str], test: Sequence[str]) -> IdN
 def _by_values(files: IdFiles, sample_name: str, train: Sequence[str], test: Sequence[str]) -> str | None:
     """The column of test that holds the ids of the sample; those that train lacks or that are named like ids only."""
     assert files.sample is not None
-    likely = [name for name in test if name not in train or is_named_like_id(name)]
+    likely = [name for name in test if name not in train or _tells_rows(name)]
     if not likely:
         return None
     wanted = _texts(files.sample, [sample_name])[sample_name]
     columns = _texts(files.test, likely)
-    return next((name for name in likely if sorted(columns[name]) == sorted(wanted)), None)
+    return next((name for name in likely if match_rows(wanted, columns[name]) is not None), None)
+
+
+def match_rows(some: Sequence[str], others: Sequence[str]) -> tuple[list[int], str] | None:
+    """For each id its place among the ``others``, and how they had to be read; None where they are not the same ids.
+
+    They are the same by text, else ``"without blanks"``, else ``"as numbers"`` (``1.0`` and ``001``); each stands once.
+
+    >>> match_rows(["02", "01"], ["1", "2"])
+    ([1, 0], 'as numbers')
+    """
+    if len(some) != len(others):
+        return None
+    readings: tuple[tuple[str, Callable[[str], object]], ...] = (
+        ("", str),
+        ("without blanks", without_blanks),
+        ("as numbers", _number),
+    )
+    for how, key in readings:
+        place = {key(name): row for row, name in enumerate(others)}
+        found = [place.get(key(name), -1) for name in some]
+        if len(place) == len(others) == len(set(found)) and min(found) >= 0:
+            return found, how
+    return None
+
+
+def _number(text: str) -> object:
+    """A whole number as such, whatever it is written like; any other text as it is."""
+    try:
+        value = Decimal(without_blanks(text))
+    except InvalidOperation:
+        return text
+    if not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS or value != value.to_integral_value():
+        return text
+    return int(value)
 
 
 def _texts(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
@@ -181,8 +218,10 @@ def _by_name(files: IdFiles, train: Sequence[str], test: Sequence[str]) -> IdNam
 
 
 def _tells_rows(name: str) -> bool:
-    """Named like an id; a nameless index that a program wrote is none."""
-    return is_named_like_id(name) and not name.startswith("Unnamed: ")
+    """Named like an id, ``id_test`` too; a nameless index that a program wrote is none."""
+    if name.startswith("Unnamed: "):
+        return False
+    return is_named_like_id(name) or is_named_like_id(_core_name(name))
 
 
 def _is_unique(path: Path, name: str) -> bool:

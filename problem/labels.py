@@ -10,6 +10,7 @@ import pandas as pd
 
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.positive import likely_positive
 from foldsmith.problem.reading import MISSING_TOKENS
 
 Tier = Literal["exact", "blanks", "number", "case", "letters"]
@@ -33,6 +34,19 @@ def without_blanks(text: str) -> str:
     ('new york', 'yes')
     """
     return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())
+
+
+def without_common_words(classes: Sequence[str]) -> list[str]:
+    """``Stage I, Stage II`` and ``low_risk, high_risk`` without what all of them begin or end with."""
+    words = [re.split(r"[\s_/.:-]+", without_blanks(name)) for name in classes]
+    shortest = min(len(parts) for parts in words)
+    head = 0
+    while head < shortest - 1 and len({parts[head].casefold() for parts in words}) == 1:
+        head += 1
+    tail = 0
+    while tail < shortest - 1 - head and len({parts[-1 - tail].casefold() for parts in words}) == 1:
+        tail += 1
+    return [" ".join(parts[head : len(parts) - tail]) for parts in words]
 
 
 def clean_spellings(distinct: Sequence[str]) -> dict[str, str]:
@@ -89,10 +103,12 @@ def refuse_twins(counts: Mapping[str, int], name: str) -> None:
             continue
         shown = " and ".join(f"{label!r} ({counts[label]} rows)" for label in twins[0][:2])
         more = f", and {len(twins) - 1} more such pairs" if len(twins) > 1 else ""
-        merged = [max(group, key=lambda label: counts[label]) for group in groups.values()]
+        merged = sorted(max(group, key=lambda label: counts[label]) for group in groups.values())
+        if len(merged) == 2 and likely_positive(merged)[0] == 0:
+            merged.reverse()  # the second one is the positive class
         raise InputError(
             f"target {name!r} has labels that differ only {what}: {shown}{more}; if they are one class say "
-            f"{classes_option(sorted(merged))}, if not {classes_option(sorted(counts))}"
+            f"{classes_option(merged)}, if not {classes_option(sorted(counts))}"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.labels import classes_option, without_blanks
+from foldsmith.problem.labels import classes_option, without_blanks, without_common_words
 from foldsmith.problem.metrics import Metric
 from foldsmith.problem.target import Target
 
@@ -133,7 +133,7 @@ def order_of(classes: Sequence[str]) -> Order | None:
     by_number = _by_number(classes)
     if by_number is not None:
         return by_number
-    for names in (list(classes), _without_common_words(classes)):
+    for names in (list(classes), without_common_words(classes)):
         places = _places_on_scale(names)
         if places is not None:
             return Order(_sorted_by(classes, places), is_plain=False)
@@ -148,19 +148,6 @@ def _places_on_scale(names: Sequence[str]) -> list[int] | None:
         if len(places) == len(keys) == len(set(places)):
             return places
     return None
-
-
-def _without_common_words(classes: Sequence[str]) -> list[str]:
-    """``Stage I, Stage II`` and ``low_risk, high_risk`` without what all of them begin or end with."""
-    words = [re.split(r"[\s_/.:-]+", without_blanks(name)) for name in classes]
-    shortest = min(len(parts) for parts in words)
-    head = 0
-    while head < shortest - 1 and len({parts[head].casefold() for parts in words}) == 1:
-        head += 1
-    tail = 0
-    while tail < shortest - 1 - head and len({parts[-1 - tail].casefold() for parts in words}) == 1:
-        tail += 1
-    return [" ".join(parts[head : len(parts) - tail]) for parts in words]
 
 
 def _sorted_by(classes: Sequence[str], places: Sequence[object]) -> tuple[str, ...]:
@@ -222,8 +209,8 @@ def require_order(metric: Metric, target: Target) -> None:
     if order is None:
         listed = classes_option(sorted(target.classes))
         raise InputError(
-            f"{start} whose order foldsmith does not know; name them from the lowest to the highest, put in order: "
-            f"{listed} (or classes = [...] under [problem] in foldsmith.toml)"
+            f"{start} whose order foldsmith does not know; name them from the lowest to the highest, that is "
+            f"{listed} with these words in their order (or classes = [...] under [problem] in foldsmith.toml)"
         )
     scale = " < ".join(order.classes)
     raise InputError(

@@ -18,6 +18,7 @@ from foldsmith.problem.labels import (
     resolve_holes,
     without_blanks,
 )
+from foldsmith.problem.positive import likely_positive
 
 LabelDtype = Literal["int", "float", "str", "bool"]
 
@@ -320,7 +321,10 @@ def _declared(
     elif kind == "bool" and set(classes) != {"False", "True"}:
         kind = "str"
     task: Task = request.task or ("binary" if len(classes) == 2 else "multiclass")
-    positive = request.positive if request.positive is not None or task != "binary" else classes[1]
+    positive = request.positive
+    if positive is None and task == "binary":
+        likely, is_obvious = likely_positive(classes)
+        positive = classes[likely] if is_obvious else classes[1]
     target, y = _classification(classes, codes, kind, name, task, positive)
     return target, y, f"the {len(classes)} classes that you named"
 
@@ -364,36 +368,6 @@ def _classification(
         raise InputError(f"positive={positive!r} but target {name!r} has {len(classes)} classes; drop it")
     chosen = classes[1] if task == "binary" else None
     return Target(name, task, classes, kind, chosen), codes.astype(np.int32)
-
-
-# Two labels of which the second says yes.
-_OBVIOUS = (
-    *cells.BOOLEAN_PAIRS,
-    *(("0.0", "1.0"), ("-1", "1"), ("-1.0", "1.0"), ("-", "+"), ("neg", "pos"), ("negative", "positive")),
-)
-_USUAL = (
-    *(("off", "on"), ("absent", "present"), ("fail", "pass"), ("failed", "passed"), ("failure", "success")),
-    *(("lose", "win"), ("loss", "win"), ("benign", "malignant"), ("normal", "abnormal"), ("healthy", "sick")),
-    *(("healthy", "diseased"), ("ham", "spam"), ("control", "case"), ("legit", "fraud"), ("legitimate", "fraudulent")),
-    *(("rejected", "accepted"), ("denied", "approved"), ("wrong", "right"), ("incorrect", "correct")),
-)
-_NOT = ("no ", "not ", "non ", "non-", "no-", "not-", "no_", "not_", "non_", "non", "un", "in", "dis")
-
-
-def likely_positive(classes: Sequence[str]) -> tuple[int, bool]:
-    """Which of two labels, 0 or 1, is the one whose chance is asked for, and whether that is obvious.
-
-    >>> likely_positive(["Yes", "no"]), likely_positive(["churn", "no churn"]), likely_positive(["1", "2"])
-    ((0, True), (0, True), (1, False))
-    """
-    first, second = (without_blanks(label).casefold() for label in classes)
-    for pair in (*_OBVIOUS, *_USUAL):
-        if {first, second} == set(pair):
-            return (1 if second == pair[1] else 0), pair in _OBVIOUS
-    for index, (label, other) in enumerate(((first, second), (second, first))):
-        if any(other == prefix + label for prefix in _NOT):
-            return index, True
-    return 1, False
 
 
 def _position(positive: str, classes: tuple[str, ...], kind: LabelDtype, name: str) -> int:

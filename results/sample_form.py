@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from foldsmith.problem import cells
 from foldsmith.problem.class_columns import match_classes, named_class
 from foldsmith.problem.columns import is_named_like_id
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.ids import same_column
-from foldsmith.problem.labels import Spellings, without_blanks
+from foldsmith.problem.ids import match_rows, same_column
+from foldsmith.problem.labels import Spellings
 from foldsmith.problem.target import Target
 
 ASK = "give the files of one competition"
@@ -74,10 +73,8 @@ def _id_name(sample: pd.DataFrame, test_ids: Sequence[str], id_column: str | Non
         same = same_column(id_column, header)
         if same is not None:
             return same
-        known = set(test_ids)
         for name in header:
-            values = [str(value) for value in sample[name]]
-            if len(values) == len(known) and set(values) == known:
+            if match_rows([str(value) for value in sample[name]], test_ids) is not None:
                 return name
     if len(header) <= n_outputs:
         return None
@@ -114,16 +111,9 @@ def match_ids(sample_ids: Sequence[str], test_ids: Sequence[str]) -> tuple[NDArr
         raise InputError(
             f"the sample submission has the id {twice[0]!r} more than once; keep one row per id ({len(twice)} such ids)"
         )
-    readings: tuple[tuple[str, Callable[[str], object]], ...] = (
-        ("", str),
-        ("without blanks", without_blanks),
-        ("as numbers", _number),
-    )
-    for how, key in readings:
-        place = {key(name): row for row, name in enumerate(test_ids)}
-        found = [place.get(key(name), -1) for name in sample_ids]
-        if len(place) == len(test_ids) == len(set(found)) == len(found) and min(found) >= 0:
-            return np.array(found, np.int64), _id_remarks(sample_ids, test_ids, found, how)
+    matched = match_rows(sample_ids, test_ids)
+    if matched is not None:
+        return np.array(matched[0], np.int64), _id_remarks(sample_ids, test_ids, *matched)
     place = {name: row for row, name in enumerate(test_ids)}
     unknown = [name for name in sample_ids if name not in place]
     known = set(sample_ids)
@@ -134,15 +124,6 @@ def match_ids(sample_ids: Sequence[str], test_ids: Sequence[str]) -> tuple[NDArr
         f"the sample submission has {len(sample_ids)} ids, {len(unknown)} of them not in test{example}; test has "
         f"{len(test_ids)}{missing}; {ASK}"
     )
-
-
-def _number(text: str) -> object:
-    """A whole number as such, whatever it is written like; any other text as it is."""
-    try:
-        value = Decimal(without_blanks(text))
-    except InvalidOperation:
-        return text
-    return int(value) if value.is_finite() and value == value.to_integral_value() else text
 
 
 def _id_remarks(sample_ids: Sequence[str], test_ids: Sequence[str], found: Sequence[int], how: str) -> list[str]:
@@ -171,8 +152,20 @@ def _outputs(sample: pd.DataFrame, wanted: Sequence[str], target: Target, *, sev
         return _class_outputs(sample, wanted, target)
     if len(wanted) == 1:
         return _one_output(wanted[0], target)
-    _check_columns(wanted, [target.name])
-    return {target.name: target.name}, {}, False, []
+    if not wanted:
+        _check_columns(wanted, [target.name])
+    output = same_column(target.name, wanted)
+    more = [name for name in wanted if name != output]
+    if output is None:
+        shown = ", ".join(map(repr, wanted[:5]))
+        raise InputError(
+            f"the sample submission has {len(wanted)} columns besides the id ({shown}), but one is predicted, "
+            f"{target.name!r}; keep the one that it goes into"
+        )
+    raise InputError(
+        f"the sample submission has a column {more[0]!r}, but the predictions are for {target.name}; rename it in the "
+        "sample, or remove it there"
+    )
 
 
 def _one_output(name: str, target: Target) -> Understood:
