@@ -31,6 +31,7 @@ MAX_MESSAGE = 300
 MAX_SPARK, MIN_SPARK = 12, 6
 MAX_BAR, MIN_BAR = 10, 6
 GAP = 4
+UNCHANGED = ", unchanged for a minute"
 SCORE_WIDTH = len("0.8361 ±0.0102")
 
 PHASES = {
@@ -318,7 +319,9 @@ def _footer(snapshot: Snapshot, scene: Scene, trend: float | None, width: int) -
         value = snapshot.ensemble[0]
         facts = f"ensemble of {_plural(snapshot.ensemble_size, 'member')}"
         if trend is not None:
-            facts += f", {trend:+.{digits_for(value)}f} in the last minute" if trend else ", unchanged for a minute"
+            facts += (
+                f", {_signed(trend, digits_for(value))} in the last minute" if trend else ", unchanged for a minute"
+            )
         parts.append(Text(facts, style="dim"))
     return _flow(parts, width, indent="  ")
 
@@ -349,6 +352,12 @@ def _body(snapshot: Snapshot, scene: Scene, age_seconds: float, width: int, room
         left = _family_lines(snapshot, scene, MAX_SPARK - off_spark)
         right = _worker_lines(snapshot, scene, age_seconds, MAX_BAR - (excess - off_spark))
     return _side_by_side(_cut(left, room), _cut(right, room), _width(left) + GAP)
+
+
+def _signed(change: float, digits: int) -> str:
+    """A change of a score, with its sign and the score's digits."""
+    sign = "+" if change >= 0 else "-"
+    return sign + number(abs(change), digits)
 
 
 def _family_lines(snapshot: Snapshot, scene: Scene, spark_width: int) -> list[Text]:

@@ -19,11 +19,12 @@ from foldsmith.problem.scoring import Judge
 T = TypeVar("T")
 MAX_BYTES = 4 << 30
 NONE = np.empty(0)
+SCALE_MEMBERS = 5  # that level and spread are taken from; one of them may predict a constant
 
 
 @dataclass(frozen=True)
 class Scale:
-    """An affine map that takes the target to mean 0 and standard deviation 1, so that float32 holds its spread.
+    """An affine map to about mean 0 and standard deviation 1, so that float32 holds the spread of predictions.
 
     Weights that sum to 1 do not notice it: a blend of reduced predictions is the reduced blend.
     """
@@ -140,12 +141,16 @@ class Pool:
 
     @cached_property
     def scale(self) -> "Scale":
-        """Level and spread of a regression's target in the blend space, over all covered rows."""
+        """Level and spread of a regression's predictions in the blend space; no label has a part in it."""
         if self.judge.task != "regression" or self.task.space not in ("identity", "log1p"):
             return Scale()
-        y = to_space(np.asarray(self.judge.y[self.task.rows], np.float64)[:, None], self.task.space)
-        spread = float((y - y.mean()).std())
-        return Scale(float(y.mean()), spread if spread > 0 else 1.0)
+        few = list(self.predictions.values())[:SCALE_MEMBERS]
+        values = [to_space(prediction[self.task.rows], self.task.space) for prediction in few]
+        origin = float(np.mean(values[0]))
+        spread = max(float(np.std(one - origin)) for one in values)
+        if not 0 < spread < np.inf:
+            return Scale(origin)
+        return Scale(origin, spread)
 
     def prediction(self, member: int) -> NDArray[np.float64]:
         """``(n, n_outputs)`` of one member in the blend space."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foldsmith.problem.errors import InputError
 from foldsmith.problem.goal import Outputs
 
 BAND = 0.5
@@ -21,6 +22,43 @@ Measured in ``benchmarks/extrapolation.py``: families that extrapolate (linear m
 that goes on for a while, and no test row of ten public sets lies further out; without a bound a single row can cost the
 whole score.
 """
+
+
+GRID = 2.0**-22
+"""Fitted values are rounded to this share of the spread, as float32 would near 2.
+
+What lies behind is noise of the arithmetic; without it the same target in other units gives the same models.
+"""
+
+
+LARGEST, SMALLEST = 1e100, 1e-100  # magnitude and spread of a target; squares of others leave float64
+
+
+def refuse_unfit(name: str, values: NDArray[Any]) -> None:
+    """Refuse values of a regression that no family can fit and no metric can score.
+
+    Args:
+        name: of the target.
+        values: ``(n_rows,)`` finite numbers, as they were read: whole numbers as int64.
+
+    Raises:
+        InputError: squared errors would leave the range of float64, or the differences between the values are lost in
+            float64.
+    """
+    exact = values.astype(np.float64)
+    row = int(np.abs(exact).argmax())
+    spread = float(exact.max() - exact.min())
+    if abs(exact[row]) > LARGEST or 0 < spread < SMALLEST:
+        what = "large" if abs(exact[row]) > LARGEST else "little apart"
+        raise InputError(
+            f"target {name!r} holds {exact[row]:g} in row {row + 1}: its values are too {what} for squared errors; "
+            "multiply the target by a constant, and the predictions by its inverse"
+        )
+    if values.dtype.kind in "iu" and len(np.unique(values)) > len(np.unique(exact)):
+        raise InputError(
+            f"target {name!r} holds whole numbers such as {values[row]} in row {row + 1} that differ behind their 16th "
+            "digit, where arithmetic ends; subtract a constant from the target, and add it to the predictions"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +103,8 @@ class FitUnits:
         values = np.asarray(y, np.float64)
         if self.log1p:
             values = np.log1p(values)
-        return (values - self.center) / self.spread
+        reduced = (values - self.center) / self.spread
+        return np.round(reduced / GRID) * GRID
 
     def to_output(self, raw: NDArray[Any]) -> Outputs:
         """A family's prediction ``(n_rows, 1)`` as float64 in the target's own units.

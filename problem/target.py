@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError, UnknownNameError
+from foldsmith.problem.fit_units import refuse_unfit
 from foldsmith.problem.goal import Task
 from foldsmith.problem.labels import (
     Spellings,
@@ -346,6 +347,7 @@ def _regression(values: NDArray[Any], kind: LabelDtype, name: str) -> tuple[Targ
                 "classes such as log_loss or accuracy if they are labels"
             )
         kind = "float"
+    refuse_unfit(name, values)
     return Target(name, "regression", (), kind, None), values.astype(np.float64)
 
 

@@ -19,6 +19,8 @@ from foldsmith.problem.reading import read_frame
 from foldsmith.problem.target import Target
 from foldsmith.results.sample_form import SampleForm, read_form, sample_spelling
 
+MOST_PLAIN = 1e9  # scores of larger size are written with a power of ten
+
 
 @dataclass(frozen=True)
 class SubmissionForm:
@@ -144,7 +146,8 @@ def write_numbered(folder: Path, frame: pd.DataFrame, member: str, score: float)
     """Write ``0001_b01_cv0.84312.csv`` under the next free number; two processes never take the same one."""
     with folder_lock(folder):
         numbers = [int(match[1]) for path in folder.glob("*_*.csv") if (match := re.match(r"(\d{4,})_", path.name))]
-        path = folder / f"{max(numbers, default=0) + 1:04d}_{member}_cv{score:.5f}.csv"
+        shown = f"{score:.5f}" if abs(score) < MOST_PLAIN else f"{score:.5e}"
+        path = folder / f"{max(numbers, default=0) + 1:04d}_{member}_cv{shown}.csv"
         write_submission(path, frame)
     return path
 
