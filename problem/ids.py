@@ -113,6 +113,8 @@ def _given(files: IdFiles, train: Sequence[str], test: Sequence[str]) -> IdNames
         return IdNames(name, name, "given")  # reading the files refuses it, with the nearest names
     if in_test is None and in_train is not None:
         in_test = _partner(in_train, test)
+        if in_test is None:
+            return IdNames(in_train, in_train, "given")  # refused, too
     if in_train is None and in_test is not None:
         in_train = _partner(in_test, train)
     return IdNames(in_train, in_test, "given")

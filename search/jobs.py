@@ -489,7 +489,11 @@ def _predict(
 
 
 def model_outputs(
-    fitted: FittedFold, table: Table, round: int | None, units: FitUnits | None, floor: ChanceFloor | None
+    fitted: FittedFold,
+    table: Table,
+    round: int | None,
+    units: FitUnits | None,
+    floor: ChanceFloor | None = None,
 ) -> Outputs:
     """A fitted model's prediction ``(n_rows, n_outputs)`` in the units that are stored and scored.
 

@@ -1,5 +1,6 @@
 """From files as people have them to the right submission: labels, ids, samples, metrics."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,8 +179,9 @@ class TestMetrics:
     def test_a_metric_of_classes_makes_labels_of_whole_numbers(self, run: Run) -> None:
         frame = table(1260)
         y = np.concatenate([np.repeat(np.arange(1, 101), 12), np.arange(1, 61)])
-        frame["a"] = y + 0.1 * frame["a"]
-        ran = run(y, "--metric", "accuracy", frame=frame, n_train=1200)
+        frame["c"] = y // 10
+        few = ["--families", "linear", "--trials", 1]
+        ran = run(y, "--metric", "accuracy", *few, frame=frame, n_train=1200)
         assert ran.code == 0
         text = (ran.folder / "comp" / "foldsmith.toml").read_text()
         assert 'task = "multiclass"' in text and "the metric is one of classes, 100 distinct labels" in text
@@ -331,7 +333,7 @@ class TestMissingClass:
     @pytest.mark.parametrize("families", ["lightgbm,linear", "xgboost,extra_trees,knn"])
     def test_its_chance_has_a_floor(self, run: Run, families: str) -> None:
         ran, y = self.made(run, families)
-        assert ran.code == 0 and "lack a class: 'c' (21 rows in all) in all folds" in ran.err
+        assert ran.code == 0 and re.search(r"lack a class: 'c' \(\d+ rows in all\) in all folds", ran.err)
         chances = ran.submission[["a", "b", "c"]].astype(float)
         np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
         assert chances["c"].min() >= 1 / 303
