@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.dataset import read_target_column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
@@ -104,7 +105,8 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
     # Words exactly as written: a code 007 stays one where this file has digits alone.
     words = [stored.get(name, name) for name in (*schema.categorical, *schema.text)]
     frame = read_frame(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
-    y = encode_target(target, frame[target.name], path.name)
+    keep_na = target.name in problem.config.data.keep_na
+    y = encode_target(target, read_target_column(path, target.name), path.name, keep_na=keep_na)
     labels = np.tile(y, (problem.plan.n_folds + 1, 1))
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
