@@ -1,7 +1,7 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.metrics import get_metric
+from foldsmith.problem.plain import as_names, plain
 from foldsmith.problem.reading import read_header
 from foldsmith.problem.tables import Table, build_schema, type_frame
 from foldsmith.problem.target import Target, type_target
@@ -71,6 +72,18 @@ class SetupRequest:
     sampler_seed: int = 0
     families: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Python callers may give NumPy's numbers and texts, and paths as texts."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        for name in ("train", "test", "sample", "fold_file"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        for name in ("families", "stratify"):
+            object.__setattr__(self, name, as_names(getattr(self, name)))
+        extra = [self.extra] if isinstance(self.extra, str | Path) else self.extra
+        object.__setattr__(self, "extra", tuple(map(Path, extra)))
 
 
 @dataclass(frozen=True)
