@@ -1,5 +1,6 @@
 """``foldsmith.toml``: the only file of a competition folder that people write."""
 
+import codecs
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,6 +207,17 @@ class Config(_Section):
     spaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file; editors of some systems put a byte-order mark first, or write UTF-16.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with its mark.
+    """
+    content = path.read_bytes()
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig").replace("\r\n", "\n")
+
+
 def load_config(path: Path) -> Config:
     """Read and check ``foldsmith.toml``.
 
@@ -216,7 +228,7 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise InputError(f"no {path.name} in {path.parent}; start with 'foldsmith run --train … --test … --target …'")
     try:
-        record = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        record = tomlkit.parse(read_config_text(path)).unwrap()
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     its_format = record.get("format", FORMAT)
@@ -294,7 +306,7 @@ def change_data(path: Path, data: dict[str, Any]) -> None:
 
 def _change(path: Path, sections: dict[str, dict[str, Any]]) -> None:
     load_config(path)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(read_config_text(path))
     for section, values in sections.items():
         table: Any = document.setdefault(section, tomlkit.table())
         for key, value in values.items():
