@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.errors import ContractError, DamagedFileError
 
 FORMAT = 1
 
@@ -85,15 +86,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON record written by :func:`write_json`.
 
     Raises:
-        InputError: the file is not JSON, or not a record.
+        DamagedFileError: the file is not JSON, or not a record.
         ContractError: the record's format is newer than this version of foldsmith reads.
     """
+    content = path.read_bytes()
+    if not content.strip(b"\0 \t\r\n"):
+        what = "empty" if not content else f"{len(content):,} bytes of nothing"
+        raise DamagedFileError(f"{path} is {what}; restore the file")
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+        record: dict[str, Any] = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(record, dict) or not isinstance(record.get("format", 0), int):
-        raise InputError(f"{path} is not a record that foldsmith wrote; restore the file")
+        raise DamagedFileError(f"{path} is not a record that foldsmith wrote; restore the file")
     if record.get("format", 0) > FORMAT:
         raise ContractError(
             f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade foldsmith"
@@ -111,13 +116,36 @@ def write_array(path: Path, array: NDArray[Any], *, sync_folder: bool = True) ->
     write_atomically(path, write, sync_folder=sync_folder)
 
 
+# What NumPy says of a file that is cut off, empty, or no array at all.
+_UNREADABLE = (ValueError, EOFError, TypeError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
+
+
 def read_array(path: Path) -> NDArray[Any]:
-    """Memory-map a ``.npy`` file, read-only; an empty one is read whole (it cannot be mapped)."""
+    """Memory-map a ``.npy`` file, read-only; one of no elements is read whole (it cannot be mapped).
+
+    Raises:
+        DamagedFileError: it is empty, cut off, or holds something else.
+    """
     try:
-        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _load_array(path)
+    except _UNREADABLE as error:
+        size = path.stat().st_size
+        reason = "is empty" if size == 0 else f"holds no whole array in its {size:,} bytes ({_first_line(error)})"
+        raise DamagedFileError(f"{path} {reason}; restore the file") from None
+    if not isinstance(array, np.ndarray):
+        raise DamagedFileError(f"{path} holds several arrays, not one; restore the file")
+    return array
+
+
+def _load_array(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
-        return np.asarray(np.load(path, allow_pickle=False))
-    return mapped
+        return np.load(path, allow_pickle=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def file_digest(path: Path, kind: Literal["blake2b", "sha256"] = "blake2b") -> str:
