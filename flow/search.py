@@ -146,7 +146,7 @@ def _make_driver(
         request.model_seed or 0,
         request.sampler_seed or 0,
         policy=request.policy or "auto",
-        racer=_racer(request.pruner, problem.data.train.n_rows),
+        racer=racer_of(request.pruner, problem.data.train.n_rows),
         gpu_shares=plan.gpu_shares,
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
@@ -184,7 +184,7 @@ def _make_driver(
     )
 
 
-def _racer(pruner: Pruner | None, n_rows: int) -> str:
+def racer_of(pruner: Pruner | None, n_rows: int) -> str:
     """On big tables a fold or two for everyone and full cross-validation for what survives; else all folds."""
     if pruner not in (None, "auto"):
         return str(pruner)

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.errors import ContractError, DamagedFileError
+from foldsmith.problem.lock_files import LockFile, NoLocksError, try_flock
 
 FORMAT = 1
+LOCK_SECONDS = 0.02  # between two tries to get a lock
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_folder: bool = True) -> None:
@@ -43,13 +46,23 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_fold
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that do the same, until the block ends or the process dies."""
+    """Hold a folder against other processes that do the same, until the block ends or the process dies.
+
+    Where the file system has no locks a file names the holder; see :mod:`foldsmith.problem.lock_files`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
+    claims = LockFile(folder / ".lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            while not try_flock(descriptor, fcntl.LOCK_EX):
+                time.sleep(LOCK_SECONDS)
+        except NoLocksError:
+            while not claims.try_acquire():
+                time.sleep(LOCK_SECONDS)
         yield
     finally:
+        claims.release()
         os.close(descriptor)  # gives the lock back
 
 
@@ -91,8 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     content = path.read_bytes()
     if not content.strip(b"\0 \t\r\n"):
-        what = "empty" if not content else f"{len(content):,} bytes of nothing"
-        raise DamagedFileError(f"{path} is {what}; restore the file")
+        what = "it is empty" if not content else f"its {len(content):,} bytes are blank"
+        raise DamagedFileError(f"{path} is not valid JSON: {what}; restore the file")
     try:
         record: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:
