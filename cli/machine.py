@@ -39,11 +39,11 @@ def machine_fault(error: BaseException) -> str | None:
         code = errno.ENOSPC
     if code is None:
         return None
-    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     remedy = REMEDIES.get(code)
-    if not where and remedy is None:
+    if error.filename is None and remedy is None:
         return None
-    return f"{where}{os.strerror(code)}" + (f"; {remedy}" if remedy else "")
+    where = "a file, or the output, could not be written or read" if error.filename is None else error.filename
+    return f"{os.fsdecode(where)}: {os.strerror(code)}" + (f"; {remedy}" if remedy else "")
 
 
 def one_line(message: str) -> str:
