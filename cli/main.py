@@ -63,7 +63,9 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EOFError as error:
-            raise FoldsmithError(f"a file that was read ends too early ({error}); 'foldsmith check --deep' names it") from error
+            raise FoldsmithError(
+                f"a file that was read ends too early ({error}); 'foldsmith check --deep' names it"
+            ) from error
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

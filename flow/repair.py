@@ -81,9 +81,7 @@ def repair(root: Path, say: Callable[[str], None] = lambda line: None) -> Repair
         adopted = _adopt(problem, members, say)
     whole = [member for member in members.all(states=["complete"]) if member.id not in damaged]
     place = None if kept_as is None else str(kept_as)
-    return Repaired(
-        found.n_lines, found.bad, found.cut_from, place, adopted, restored, damaged, n_members=len(whole)
-    )
+    return Repaired(found.n_lines, found.bad, found.cut_from, place, adopted, restored, damaged, n_members=len(whole))
 
 
 def _mend_journal(folder: Folder) -> tuple[Survey, Path | None]:

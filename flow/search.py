@@ -20,7 +20,7 @@ from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
 from foldsmith.problem.urls import hide_password
 from foldsmith.search.driver import Driver
@@ -114,12 +114,11 @@ def check(problem: Problem, request: SearchRequest) -> None:
 
 def _has_submission(problem: Problem) -> bool:
     """Whether ``current.csv`` was made for the test file as it is now."""
-    launch = problem.folder.launch
-    return (
-        current_path(problem).exists()
-        and launch.exists()
-        and read_json(launch)["test_fingerprint"] == problem.data.test_fingerprint
-    )
+    try:
+        made_for = read_json(problem.folder.launch).get("test_fingerprint")
+    except (FileNotFoundError, DamagedFileError):
+        return False
+    return current_path(problem).exists() and made_for == problem.data.test_fingerprint
 
 
 def _make_driver(

@@ -228,9 +228,31 @@ def _n_folds(request: SetupRequest, scheme: str, task: Task, frames: Frames, y: 
 
 
 def _stored_path(path: Path, root: Path) -> str:
-    """Relative to the competition folder where the file lies inside it, else absolute."""
+    """Relative to the competition folder where the file lies inside it, else absolute.
+
+    A folder whose name is no UTF-8 cannot be written into ``foldsmith.toml``: then the way there from the competition
+    folder may do, which lies in the same one.
+
+    Raises:
+        InputError: neither can be written.
+    """
     absolute, home = path.resolve(), root.resolve()
-    return str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
+    if absolute.is_relative_to(home):
+        names = [str(absolute.relative_to(home))]
+    else:
+        names = [str(absolute), os.path.relpath(absolute, home)]
+    for name in names:
+        if _is_utf8(name):
+            return name
+    raise InputError(f"the path {path} is not UTF-8, which foldsmith.toml is written in; rename the file or its folder")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> Table:

@@ -185,7 +185,7 @@ class LockFile:
         return False
 
     def _bury(self, path: Path) -> bool:
-        """Move a dead claim away; False when it lives. Of several that do so one succeeds; it puts back a living one."""
+        """Move a dead claim away; False when it lives. Of several that try one succeeds, and puts back a living one."""
         claim = _read(path)
         if claim is not None and claim.may_live():
             return False

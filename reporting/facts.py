@@ -102,9 +102,9 @@ class Facts:
     def _whole(self, name: str) -> Member:
         """A member by its id; what is damaged of it is said before anything is drawn."""
         member = self.competition.members.get(name)
-        if member.state == "complete" and member.contract == self.problem.contract:
-            if reason := why_damaged(self.problem, self.competition.members, member):
-                raise DamagedFileError(f"{name} cannot be reported: {reason}")
+        is_drawn = member.state == "complete" and member.contract == self.problem.contract
+        if is_drawn and (reason := why_damaged(self.problem, self.competition.members, member)):
+            raise DamagedFileError(f"{name} cannot be reported: {reason}")
         return member
 
     @cached_property

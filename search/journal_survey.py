@@ -104,8 +104,8 @@ def survey(path: Path) -> Survey:
     """Read a journal line by line.
 
     Lines after a bad one are used as long as all that they speak of was made by lines that are there. The first one
-    of which that is not true shows that the bad line had made a trial or a study: then nothing after the bad line can be
-    relied on.
+    of which that is not true shows that the bad line had made a trial or a study: then nothing after the bad line can
+    be relied on.
     """
     found = Survey()
     census = Census()
