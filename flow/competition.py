@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldsmith.flow.setup import SetupRequest
+from foldsmith.flow.notebook import observer
+from foldsmith.flow.setup import SetupRequest, check_same_words
 from foldsmith.flow.setup import init as set_up
 from foldsmith.problem.config import Executor
+from foldsmith.problem.folder import Folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +65,12 @@ class Blend:
     foreign: tuple[str, ...] = ()
     bag_gain: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Blend({self.id!r}, {self.method}, {len(self.weights)} members, nested {self.metric} "
+            f"{self.nested_score:.6g} ±{self.nested_sem:.2g}, in-sample {self.in_sample_score:.6g})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
         return vars(self).copy()
@@ -79,6 +87,12 @@ class RunResult:
     metric: str
     seconds: float
     report: "SearchReport"
+
+    def __repr__(self) -> str:
+        return (
+            f"RunResult({str(self.submission)!r}, {self.n_members} members, {self.blend!r}, best {self.best!r}, "
+            f"{self.seconds:.1f} s)"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
@@ -106,7 +120,6 @@ class Competition:
 
     def __init__(self, root: Path) -> None:
         from foldsmith.problem.config import load_config
-        from foldsmith.problem.folder import Folder
 
         self.root = Path(root)
         load_config(Folder(self.root).config)
@@ -161,7 +174,7 @@ class Competition:
             until: when to end, as ``"07:30"`` (the next such local time) or ``"2026-11-23T07:30"``.
             workers: folds that run side by side; all cores by default.
             executor: ``"auto"``, ``"ray"``, ``"local"``, ``"inline"`` or ``"tune"``.
-            observe: gets a snapshot several times a second.
+            observe: gets a snapshot several times a second; in a notebook a line of progress is shown without it.
             options: the other fields of :class:`foldsmith.flow.launch.SearchRequest`, such as ``pruner`` and ``gpus``.
         """
         from foldsmith.flow.durations import parse_duration, parse_until
@@ -227,7 +240,8 @@ class Competition:
     def _search(self, request: "SearchRequest", observe: "Observer | None") -> "SearchReport":
         from foldsmith.flow.search import search
 
-        return search(self.problem, request, observe or (lambda snapshot: None))
+        with observer(self.problem.metric, observe) as told:
+            return search(self.problem, request, told)
 
     def blend(
         self, method: str = "auto", *, members: Sequence[str] | None = None, name: str | None = None, **options: Any
@@ -428,15 +442,38 @@ def _as_blend(member: "Member") -> Blend:
 
 
 def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, **options: Any) -> Competition:
-    """Set up a competition folder.
+    """Set up a competition folder; called again with the same words, open it.
 
     Args:
         root: the folder to make.
         train, test, target: files and the column to predict.
         options: the other fields of :class:`foldsmith.flow.setup.SetupRequest`.
+
+    Raises:
+        InputError: whatever is wrong with the files or the words; then nothing was written.
+        ContractError: ``root`` was set up with other words.
     """
-    set_up(Path(root), SetupRequest(Path(train), Path(test), target, **options))
+    request = SetupRequest(Path(train), Path(test), target, **_with_paths(options))
+    if Folder(Path(root)).config.exists():
+        check_same_words(Path(root), request)
+    else:
+        set_up(Path(root), request)
     return Competition(Path(root))
+
+
+def _with_paths(options: dict[str, Any]) -> dict[str, Any]:
+    """Files may be given as text."""
+    made = dict(options)
+    for name in ("sample", "fold_file"):
+        if made.get(name) is not None:
+            made[name] = Path(made[name])
+    if made.get("extra"):
+        extra = made["extra"]
+        made["extra"] = tuple(Path(path) for path in ([extra] if isinstance(extra, (str, Path)) else extra))
+    for name in ("stratify", "families"):
+        if name in made:
+            made[name] = (made[name],) if isinstance(made[name], str) else tuple(made[name])
+    return made
 
 
 def open_competition(root: str | Path = ".") -> Competition:

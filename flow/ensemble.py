@@ -83,6 +83,13 @@ class Blended:
     test: NDArray[np.float32]
     members: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        result = self.result
+        return (
+            f"Blended({result.method}, {len(result.weights)} of {len(self.members)} members, "
+            f"nested {result.nested.value:.6g})"
+        )
+
 
 @dataclass(frozen=True)
 class BlendRequest:

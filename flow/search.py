@@ -1,6 +1,7 @@
 """A search from the first lock to the last member, with the running ensemble beside it."""
 
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -59,6 +60,15 @@ class SearchReport:
     skipped: dict[str, str]
     blended: Blended | None
     warning: str | None = None
+
+    def __repr__(self) -> str:
+        parts = [self.ended.replace("_", " "), f"blended {self.blended!r}"]
+        if self.skipped:
+            names = ", ".join(list(self.skipped)[:5]) + (", …" if len(self.skipped) > 5 else "")
+            parts.append(f"skipped {names}")
+        if self.warning:
+            parts.append(f"warning {textwrap.shorten(self.warning, 120, placeholder=' …')!r}")
+        return f"SearchReport({'; '.join(parts)})"
 
 
 def search(problem: Problem, request: SearchRequest, observe: Observer = lambda snapshot: None) -> SearchReport:

@@ -1,4 +1,4 @@
-"""The problem that is searched here, also when the train file has changed, or cannot be read, since the search began."""
+"""The problem that is searched here, also when the train file has changed since, or can no longer be read."""
 
 from dataclasses import dataclass
 from pathlib import Path

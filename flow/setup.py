@@ -1,7 +1,7 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from foldsmith.problem.config import (
 )
 from foldsmith.problem.contract import config_metric, propose_plan
 from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
-from foldsmith.problem.errors import ContractError, InputError
-from foldsmith.problem.files import file_digest
+from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
+from foldsmith.problem.files import file_digest, read_json, write_json
 from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
@@ -88,6 +88,14 @@ class Setup:
     reasons: dict[str, str]
     remarks: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        data, problem = self.data, self.config.problem
+        return (
+            f"Setup({str(self.folder.root)!r}, {data.target.name}: {problem.task}, {problem.metric}, "
+            f"{data.train.n_rows:,} train rows, {data.test.n_rows:,} test rows, {len(self.columns)} columns, "
+            f"{len(self.remarks)} remarks)"
+        )
+
 
 def init(root: Path, request: SetupRequest) -> Setup:
     """Read the tables, infer what was not said, check that it can work, write ``foldsmith.toml``.
@@ -107,8 +115,52 @@ def init(root: Path, request: SetupRequest) -> Setup:
     typed_test = _check(folder, config, frames, columns, target)
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
+    write_json(_words_path(folder), {"words": _words(request)})
     save_config(folder.config, config, reasons)
     return Setup(folder, config, data, columns, reasons, frames.remarks)
+
+
+def _words_path(folder: Folder) -> Path:
+    """What a competition was set up with, in the words of the request."""
+    return folder.state / "init.json"
+
+
+def _words(request: SetupRequest) -> dict[str, Any]:
+    """A request as JSON values, its files as whole paths."""
+    return {one.name: _plain(getattr(request, one.name)) for one in fields(request)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return os.fsencode(value.resolve()).decode(errors="backslashreplace")
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
+
+
+def check_same_words(root: Path, request: SetupRequest) -> None:
+    """Refuse to set up again what was set up with other words; the same ones are no mistake: a cell was run again.
+
+    Raises:
+        ContractError: a word differs, or nobody knows with which words ``root`` was set up.
+    """
+    folder = Folder(root)
+    try:
+        before = read_json(_words_path(folder))["words"]
+        usual = {one.name: _plain(one.default) for one in fields(SetupRequest) if one.default is not MISSING}
+        before = {**usual, **before}
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
+        raise ContractError(
+            f"{folder.config} exists already; open it with open_competition, edit it, or choose another folder"
+        ) from None
+    for name, value in _words(request).items():
+        if value != before.get(name):
+            raise ContractError(
+                f"{folder.config} exists already, set up with {name}={before.get(name)!r}, not {value!r}; edit it, or "
+                "choose another folder"
+            )
 
 
 def check_writable(root: Path) -> None:
