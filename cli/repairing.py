@@ -49,7 +49,7 @@ def print_repaired(done: "Repaired") -> None:
         fact(out, "kept as", str(done.kept_as))
     for label, names in (("adopted", done.adopted), ("restored", done.restored)):
         if names:
-            fact(out, label, f"{len(names)} members: {' · '.join(names)}")
+            fact(out, label, f"{len(names)} member{'s' * (len(names) > 1)}: {' · '.join(names)}")
     for name, reason in done.damaged.items():
         fact(out, "damaged", f"{name}: {reason}", "red")
     fact(out, "members", f"{done.n_members} complete ones are kept")

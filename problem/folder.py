@@ -1,5 +1,6 @@
 """Where everything of one competition lies on disk."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,4 +100,6 @@ class Folder:
     def resolve(self, name: str) -> Path:
         """A path of the config: relative ones start at the competition folder."""
         path = Path(name)
+        if ".." in path.parts:  # the root need not be there yet, and the system would look for it first
+            return Path(os.path.normpath(self.root.resolve() / path))
         return path if path.is_absolute() else self.root / path

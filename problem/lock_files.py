@@ -2,8 +2,8 @@
 
 Network, FUSE and shared folders of virtual machines may refuse ``flock``. There a lock is a folder of claims:
 ``owner``, which is made whole or not at all and never twice, and ``share-…``, one for each process that shares the
-lock. A claim of a process of this machine that has ended counts no more and is taken over. What happens to a process on another
-machine, or in another container, cannot be seen from here: its claim counts until somebody deletes the file.
+lock. A claim of a process of this machine that has ended counts no more and is taken over. What happens to a process
+on another machine, or in another container, cannot be seen from here: its claim counts until somebody deletes the file.
 """
 
 import contextlib

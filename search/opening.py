@@ -132,9 +132,10 @@ def open_studies(
     if adopted:
         make_durable(storage)
         on_adopted(adopted)
+        count = "1 member lies" if len(adopted) == 1 else f"{len(adopted)} members lie"
         say(
-            f"{len(adopted)} members lie here that the study's journal did not know (was it emptied, deleted or "
-            "replaced?): their trials were made again from their records, nothing is fitted again"
+            f"{count} here that the study's journal did not know (was it emptied, deleted or replaced?): trials were "
+            "made again from the records, nothing is fitted again"
         )
     if not any(name in book.studies for name in names):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in book.skipped.items())
