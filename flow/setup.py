@@ -22,7 +22,7 @@ from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
 from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
 from foldsmith.problem.files import file_digest, read_json, write_json
 from foldsmith.problem.fold_schemes import propose_n_folds
-from foldsmith.problem.folder import Folder
+from foldsmith.problem.folder import Folder, check_spelled, is_utf8
 from foldsmith.problem.goal import Task
 from foldsmith.problem.metrics import get_metric
 from foldsmith.problem.reading import read_header
@@ -165,6 +165,7 @@ def check_same_words(root: Path, request: SetupRequest) -> None:
 
 def check_writable(root: Path) -> None:
     """Refuse a competition folder that is a file or cannot be written to, before anything is made."""
+    check_spelled(root)
     if root.exists() and not root.is_dir():
         raise InputError(f"the output path {root} is a file; name a folder")
     parent = root
@@ -282,29 +283,14 @@ def _n_folds(request: SetupRequest, scheme: str, task: Task, frames: Frames, y: 
 def _stored_path(path: Path, root: Path) -> str:
     """Relative to the competition folder where the file lies inside it, else absolute.
 
-    A folder whose name is no UTF-8 cannot be written into ``foldsmith.toml``: then the way there from the competition
-    folder may do, which lies in the same one.
-
     Raises:
-        InputError: neither can be written.
+        InputError: it cannot be written into ``foldsmith.toml``.
     """
     absolute, home = path.resolve(), root.resolve()
-    if absolute.is_relative_to(home):
-        names = [str(absolute.relative_to(home))]
-    else:
-        names = [str(absolute), os.path.relpath(absolute, home)]
-    for name in names:
-        if _is_utf8(name):
-            return name
-    raise InputError(f"the path {path} is not UTF-8, which foldsmith.toml is written in; rename the file or its folder")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    name = str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
+    if not is_utf8(name):
+        raise InputError(f"the path {path} is not UTF-8, which foldsmith.toml is written in; rename it")
+    return name
 
 
 def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> Table:

@@ -94,8 +94,11 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 def json_bytes(record: dict[str, Any]) -> bytes:
     """A JSON record as :func:`write_json` writes it."""
-    text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True)
-    return text.encode() + b"\n"
+    stamped = {"format": FORMAT, **record}
+    try:
+        return json.dumps(stamped, ensure_ascii=False, indent=1).encode() + b"\n"
+    except UnicodeEncodeError:  # a file name that is no UTF-8: JSON has escapes for its bytes
+        return json.dumps(stamped, indent=1).encode() + b"\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

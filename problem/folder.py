@@ -1,8 +1,28 @@
 """Where everything of one competition lies on disk."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from foldsmith.problem.errors import InputError
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a file name is text: the bytes of one that is none stand in it as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_spelled(root: Path) -> None:
+    """Refuse a folder whose path is no text: pyarrow, LightGBM and others cannot open files there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not is_utf8(str(root.resolve())):
+        raise InputError(f"the path of the folder {root} is not UTF-8, and libraries cannot open files there; rename it")
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,4 @@ class Folder:
     def resolve(self, name: str) -> Path:
         """A path of the config: relative ones start at the competition folder."""
         path = Path(name)
-        if ".." in path.parts:  # the root need not be there yet, and the system would look for it first
-            return Path(os.path.normpath(self.root.resolve() / path))
         return path if path.is_absolute() else self.root / path
