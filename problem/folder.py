@@ -22,7 +22,7 @@ def check_spelled(root: Path) -> None:
         InputError: it is not.
     """
     if not is_utf8(str(root.resolve())):
-        raise InputError(f"the path of the folder {root} is not UTF-8, and libraries cannot open files there; rename it")
+        raise InputError(f"the path of the folder {root} is not UTF-8: libraries cannot open files there; rename it")
 
 
 @dataclass(frozen=True)
