@@ -21,6 +21,7 @@ from foldsmith.problem.config import (
 from foldsmith.problem.contract import config_metric, propose_plan
 from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
 from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.extra import read_extra
 from foldsmith.problem.files import file_digest
 from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder
@@ -111,10 +112,15 @@ def init(root: Path, request: SetupRequest) -> Setup:
     config, columns, reasons, target = _infer(root, request, frames, id_column)
     reasons["data.id"] = id_reason
     typed_test = _check(folder, config, frames, columns, target)
+    told = [
+        remark
+        for name in config.data.extra
+        for remark in read_extra(folder.resolve(name), typed_test.schema, target).remarks
+    ]
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     save_config(folder.config, config, reasons)
-    return Setup(folder, config, data, columns, reasons, data.remarks)
+    return Setup(folder, config, data, columns, reasons, (*data.remarks, *told))
 
 
 def check_writable(root: Path) -> None:

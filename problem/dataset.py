@@ -208,8 +208,7 @@ def _read(config: Config, paths: tuple[Path, Path], train_folder: Path) -> Frame
     """Both files as the config and a stored schema want them: what are words there are words here."""
     texts = set(words_of(config.columns))
     if train_folder.exists():
-        schema = Table.open(train_folder).schema
-        texts |= {*schema.categorical, *schema.text}
+        texts |= set(Table.open(train_folder).schema.as_written)
     return read_frames(*paths, target=config.data.target[0], id_column=config.data.id, as_text=sorted(texts))
 
 

@@ -19,7 +19,7 @@ from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.headers import match_names
 from foldsmith.problem.reading import read_frame, read_header
-from foldsmith.problem.tables import Table, stacked, type_frame
+from foldsmith.problem.tables import Schema, Table, Target, stacked, type_frame
 from foldsmith.problem.target import encode_target
 from foldsmith.problem.typing_remarks import other_remarks
 from foldsmith.problem.words import Source
@@ -90,11 +90,36 @@ def extra_suffix(problem: Problem) -> str:
 
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
-    target = problem.data.target
-    schema = problem.data.train.schema
+    read = read_extra(path, problem.data.train.schema, problem.data.target)
+    labels = np.tile(read.y, (problem.plan.n_folds + 1, 1))
+    source = f"{path.name}: {read.table.n_rows:,} rows"
+    return ExtraRows(read.table, labels, digest(file_digest(path)), (source,), read.remarks)
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table of more rows under train's schema.
+
+    Args:
+        table: the features.
+        y: the labels, as :class:`foldsmith.problem.dataset.Dataset` has them.
+        remarks: how its cells were understood where that is not plain, one sentence each.
+    """
+
+    table: Table
+    y: NDArray[Any]
+    remarks: tuple[str, ...]
+
+
+def read_extra(path: Path, schema: Schema, target: Target) -> ExtraTable:
+    """Read a table with train's columns and target, in any order; more columns are ignored.
+
+    Raises:
+        InputError: a column is missing, a label is not one of train's, or cells do not fit their column.
+    """
     header = read_header(path)
     used = [column.name for column in schema.columns if column.kind not in ("id", "constant")]
-    stored = match_names([*used, target.name], header, where=(problem.data.paths[0].name, path.name))
+    stored = match_names([*used, target.name], header, where=("train", path.name))
     lacking = [name for name in (*used, target.name) if name not in header and name not in stored]
     if lacking:
         raise InputError(
@@ -102,14 +127,13 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
             "and the target"
         )
     # Words exactly as written: a code 007 stays one where this file has digits alone.
-    words = [stored.get(name, name) for name in (*schema.categorical, *schema.text)]
+    words = [stored.get(name, name) for name in schema.as_written]
     frame = read_frame(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
     y = encode_target(target, frame[target.name], path.name)
-    labels = np.tile(y, (problem.plan.n_folds + 1, 1))
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
     remarks += other_remarks(frame, table, Source.of(path), is_later=True)
-    return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",), tuple(remarks))
+    return ExtraTable(table, y, tuple(remarks))
 
 
 def pseudo_folder(folder: Folder, name: str) -> Path:
