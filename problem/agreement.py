@@ -49,8 +49,8 @@ def disagreeing(train: pd.DataFrame, test: pd.DataFrame, *, leave: Iterable[str]
     return found
 
 
-def read_words(path: Path, frame: pd.DataFrame, names: Iterable[str], stored: Mapping[str, str]) -> pd.DataFrame:
-    """A table with some columns exactly as they are written in its file.
+def words_again(path: Path, frame: pd.DataFrame, names: Iterable[str], stored: Mapping[str, str]) -> pd.DataFrame:
+    """A table with some of its columns read anew, exactly as they are written in its file.
 
     Args:
         path: the file.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.dataset import read_target_column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
@@ -90,7 +91,9 @@ def extra_suffix(problem: Problem) -> str:
 
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
-    read = read_extra(path, problem.data.train.schema, problem.data.target)
+    target = problem.data.target
+    keep_na = target.name in problem.config.data.keep_na
+    read = read_extra(path, problem.data.train.schema, target, keep_na=keep_na)
     labels = np.tile(read.y, (problem.plan.n_folds + 1, 1))
     source = f"{path.name}: {read.table.n_rows:,} rows"
     return ExtraRows(read.table, labels, digest(file_digest(path)), (source,), read.remarks)
@@ -111,8 +114,14 @@ class ExtraTable:
     remarks: tuple[str, ...]
 
 
-def read_extra(path: Path, schema: Schema, target: Target) -> ExtraTable:
+def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: bool = False) -> ExtraTable:
     """Read a table with train's columns and target, in any order; more columns are ignored.
+
+    Args:
+        path: the file.
+        schema: of train.
+        target: of train.
+        keep_na: whether ``NA`` is a label.
 
     Raises:
         InputError: a column is missing, a label is not one of train's, or cells do not fit their column.
@@ -129,7 +138,9 @@ def read_extra(path: Path, schema: Schema, target: Target) -> ExtraTable:
     # Words exactly as written: a code 007 stays one where this file has digits alone.
     words = [stored.get(name, name) for name in schema.as_written]
     frame = read_frame(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
-    y = encode_target(target, frame[target.name], path.name)
+    y = encode_target(
+        target, read_target_column(path, stored.get(target.name, target.name)), path.name, keep_na=keep_na
+    )
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
     remarks += other_remarks(frame, table, Source.of(path), is_later=True)

@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import read_array, read_json, sync, write_array, write_atomically, write_json
 from foldsmith.problem.levels import levels_of, match_levels
 from foldsmith.problem.reading import fingerprint
+from foldsmith.problem.shifts import NO_SHIFT, Shift, find_shift, to_float32
 from foldsmith.problem.target import Target, type_target
 from foldsmith.problem.words import Words
 
@@ -35,8 +36,6 @@ __all__ = [
     "type_target",
 ]
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-
 
 @dataclass(frozen=True)
 class Schema:
@@ -46,11 +45,13 @@ class Schema:
         columns: the feature columns in train's order, the id included.
         categories: for each categorical column the levels seen in train, sorted, as strings.
         time_formats: for each datetime column the format its strings have, or "ISO8601".
+        shifts: numeric columns that are stored relative to an offset, because float32 would lose their digits.
     """
 
     columns: tuple[Column, ...]
     categories: dict[str, tuple[str, ...]]
     time_formats: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, Shift] = field(default_factory=dict)
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -83,6 +84,10 @@ class Schema:
         amounts = (column.name for column in self.columns if column.kind == "numeric" and column.reading)
         return (*self.categorical, *self.text, *amounts)
 
+    def shift(self, name: str) -> Shift:
+        """How a numeric column is stored."""
+        return self.shifts.get(name, NO_SHIFT)
+
     def _names(self, kind: str) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.kind == kind)
 
@@ -92,6 +97,7 @@ class Schema:
             (*self.columns, *more.columns),
             {**self.categories, **more.categories},
             {**self.time_formats, **more.time_formats},
+            {**self.shifts, **more.shifts},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -100,6 +106,7 @@ class Schema:
             "columns": [_column_record(column) for column in self.columns],
             "categories": {name: list(levels) for name, levels in self.categories.items()},
             "time_formats": dict(self.time_formats),
+            "shifts": {name: asdict(shift) for name, shift in self.shifts.items()},
         }
 
     @classmethod
@@ -109,6 +116,7 @@ class Schema:
             columns=tuple(Column(**column) for column in record["columns"]),
             categories={name: tuple(levels) for name, levels in record["categories"].items()},
             time_formats=dict(record["time_formats"]),
+            shifts={name: Shift(**shift) for name, shift in record.get("shifts", {}).items()},
         )
 
 
@@ -130,7 +138,29 @@ def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.Dat
     """
     categories = {c.name: _levels(train[c.name]) for c in columns if c.kind == "categorical"}
     formats = {c.name: c.reading or _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
-    return Schema(tuple(columns), categories, formats)
+    return Schema(tuple(columns), categories, formats, _shifts(train, columns))
+
+
+def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
+    """The shifts of the numeric columns that need one."""
+    found = {}
+    for column in columns:
+        if column.kind != "numeric":
+            continue
+        shift = shift_of(train[column.name], column.reading)
+        if shift is not None:
+            found[column.name] = shift
+    return found
+
+
+def shift_of(series: pd.Series, reading: str = "") -> Shift | None:
+    """The shift that a column of numbers needs; a sample of its cells is read.
+
+    Args:
+        series: the column, ``(n,)``.
+        reading: how its cells are read, see :class:`foldsmith.problem.columns.Column`.
+    """
+    return find_shift(lambda rows: _numbers(amounts(series.iloc[rows], reading)), len(series))
 
 
 def _levels(series: pd.Series) -> tuple[str, ...]:
@@ -161,7 +191,8 @@ class Table:
     Args:
         schema: what the columns are.
         n_rows: number of rows.
-        numeric: float32 ``(n_rows, len(schema.numeric))``, booleans as 0 and 1, NaN for missing and for ±inf.
+        numeric: float32 ``(n_rows, len(schema.numeric))``, booleans as 0 and 1, NaN for missing and for ±inf; relative
+            to ``schema.shift(name)``.
         codes: int32 ``(n_rows, len(schema.categorical))``: -1 missing, 0..m-1 the level in ``schema.categories``, m a
             level that train does not have.
         datetimes: int64 ``(n_rows, len(schema.datetime))``, microseconds since 1970 UTC, the least int64 for missing;
@@ -268,16 +299,13 @@ def type_frame(frame: pd.DataFrame, schema: Schema) -> Table:
     lacking = [name for name in used if name not in frame.columns]
     if lacking:
         raise InputError(f"the table lacks column {lacking[0]!r} ({len(lacking)} missing in all); add it")
-    boolean = set(schema.boolean)
     readings = {column.name: column.reading for column in schema.columns if column.kind == "numeric"}
     numbers = {name: amounts(frame[name], reading) for name, reading in readings.items()}
     return Table(
         schema=schema,
         n_rows=len(frame),
         numeric=_stack(
-            [_floats(numbers.get(name, frame[name]), name in boolean) for name in schema.numeric],
-            len(frame),
-            np.float32,
+            [_floats(numbers.get(name, frame[name]), schema, name) for name in schema.numeric], len(frame), np.float32
         ),
         codes=_stack([_codes(frame[n], schema.categories[n]) for n in schema.categorical], len(frame), np.int32),
         datetimes=_stack(
@@ -295,11 +323,17 @@ def _stack(columns: list[NDArray[Any]], n_rows: int, dtype: type[np.generic]) ->
     return stacked
 
 
-def _floats(series: pd.Series, boolean: bool) -> NDArray[np.float32]:
-    values = cells.truth_values(series) if boolean else cells.numbers(series)[0]
-    values = np.where(np.isinf(values), np.nan, values)
-    # Finite numbers beyond float32 stay the largest ones; casting would make them infinite.
-    return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+def _floats(series: pd.Series, schema: Schema, name: str) -> NDArray[np.float32]:
+    if name in schema.boolean:
+        return cells.truth_values(series).astype(np.float32)
+    return to_float32(name, _numbers(series), schema.shift(name))
+
+
+def _numbers(series: pd.Series) -> NDArray[np.float64] | NDArray[np.int64]:
+    """A column of numbers as float64, or as int64 where it holds whole numbers without holes."""
+    if series.dtype == np.int64:
+        return series.to_numpy()
+    return cells.numbers(series)[0]
 
 
 def _codes(series: pd.Series, levels: Sequence[str]) -> NDArray[np.int32]:
@@ -354,11 +388,11 @@ def _open_texts(path: Path) -> tuple[pa.Array, ...]:
     return tuple(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns)
 
 
-def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
+def check_ids(train_ids: pd.Series | None, test_ids: pd.Series, name: str) -> None:
     """Refuse ids that do not name rows one to one, within each file; the same id may be in both.
 
     Args:
-        train_ids: the id column of train, ``(n_train,)``.
+        train_ids: the id column of train, ``(n_train,)``; None where train has none.
         test_ids: the id column of test, ``(n_test,)``.
         name: the column's name.
 
@@ -366,6 +400,8 @@ def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
         InputError: an id is missing or stands twice in one file.
     """
     for file, ids in (("train", train_ids), ("test", test_ids)):
+        if ids is None:
+            continue
         texts = cells.strings(ids)
         missing = texts.isna()
         if missing.any():
