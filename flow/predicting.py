@@ -2,22 +2,20 @@
 
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from foldsmith.ensembling.fitted import fitted_from_json
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.tables import Table
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.jobs import mean_prediction
+from foldsmith.search.jobs import mean_prediction, model_outputs
 from foldsmith.spaces.family import Family, FittedFold
 from foldsmith.spaces.featured import Featured
 from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 
-Rows = NDArray[np.float32]
+Rows = Outputs
 
 
 class Predictor:
@@ -49,7 +47,14 @@ class Predictor:
         family = self._family(member)
         stores = self._stores(member, family)
         return [
-            self._problem.to_output(self._load(member, family, store).predict(table, _round(store))) for store in stores
+            model_outputs(
+                self._load(member, family, store),
+                table,
+                _round(store),
+                self._problem.units_of(store.fitted()),
+                self._problem.floor_of(0, None if family.refits else fold),
+            )
+            for fold, store in enumerate(stores)
         ]
 
     def why_not(self, member: Member) -> str | None:
@@ -62,8 +67,8 @@ class Predictor:
             if member.kind != "trial":
                 return f"{member.id} was made elsewhere"
             for store in self._stores(member, self._family(member)):
-                if store.state() == "missing" or store.fitted().get("model_dropped"):
-                    return f"the models of {member.id} are not kept"
+                if reason := _why_unfit(member, store):
+                    return reason
         except InputError as error:
             return str(error)
         return None
@@ -74,10 +79,10 @@ class Predictor:
         return [self._members.fold(member.id, 0, fold) for fold in range(self._problem.plan.n_folds)]
 
     def _load(self, member: Member, family: Family, store: FoldStore) -> FittedFold:
-        if store.state() == "missing" or store.fitted().get("model_dropped"):
+        if reason := _why_unfit(member, store):
             raise InputError(
-                f'the models of {member.id} are not kept, so it cannot predict new rows; set keep_models = "all" in '
-                "[store] before a search to keep every model"
+                f'{reason}, so it cannot predict new rows; set keep_models = "all" in [store] before a search to keep '
+                "every model"
             )
         return family.load(store.path)
 
@@ -92,6 +97,15 @@ class Predictor:
         if version and version != version.partition("+features-")[0] + mine:
             raise InputError(f"{member.id} was fitted with other features than the code has now; put the code back")
         return family if self._features is None else Featured(family, self._features)
+
+
+def _why_unfit(member: Member, store: FoldStore) -> str | None:
+    """Why a stored model cannot predict: not kept, or not the one that its record vouches for; None when it can."""
+    if not store.path.exists():
+        return f"the models of {member.id} are not kept"
+    if store.state(verify=True) == "missing":
+        return f"a model of {member.id} is damaged ({store.path})"
+    return f"the models of {member.id} are not kept" if store.fitted().get("model_dropped") else None
 
 
 def _round(store: FoldStore) -> int | None:

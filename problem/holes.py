@@ -35,7 +35,7 @@ class Holes:
 
 def without_tokens(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The frame with the tokens of these columns, where they hold words, as missing."""
-    words = set(words_of(frame))
+    words = set(word_columns(frame))
     for name in columns:
         if name in words and _tokens_of(frame[name]):
             frame[name] = frame[name].mask(frame[name].isin(_TOKENS))
@@ -80,7 +80,7 @@ def settle_holes(
 def _tokens(train: pd.DataFrame, test: pd.DataFrame, as_text: Collection[str]) -> dict[str, frozenset[str]]:
     """The tokens in each column of words of train, in the files' order."""
     found = {}
-    words = [set(words_of(frame)) for frame in (train, test)]
+    words = [set(word_columns(frame)) for frame in (train, test)]
     for name in train.columns:
         if name in as_text:
             continue
@@ -104,7 +104,7 @@ def _tokens_of(series: pd.Series) -> set[str]:
     return set(pc.unique(texts.filter(is_short)).to_pylist()) & _TOKENS
 
 
-def words_of(frame: pd.DataFrame) -> list[str]:
+def word_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that were read as strings, looked up at once: there may be thousands."""
     return [str(name) for name, dtype in frame.dtypes.items() if _is_of_strings(dtype)]
 

@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithError
 from foldsmith.problem.files import file_digest, json_bytes, read_array, read_json, sync, write_array, write_json
+from foldsmith.problem.goal import Outputs
 
 FoldState = Literal["missing", "fitted", "done"]
 
@@ -85,9 +86,7 @@ class FoldStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def save_done(
-        self, valid: NDArray[np.float32] | None, test: NDArray[np.float32] | None, record: dict[str, Any]
-    ) -> None:
+    def save_done(self, valid: Outputs | None, test: Outputs | None, record: dict[str, Any]) -> None:
         """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows.
 
         Where the family is fitted once more on all rows, a fold has no test rows, and that model no validation rows.
@@ -103,8 +102,14 @@ class FoldStore:
             (self.path / name).unlink(missing_ok=True)
 
     def drop_model(self) -> None:
-        """Delete the model; curve, predictions and records stay. The record stops vouching for it first."""
-        record = self.fitted()
+        """Delete the model; curve, predictions and records stay. The record stops vouching for it first.
+
+        A fold that is not there, or whose record cannot be read, is left as it is.
+        """
+        try:
+            record = self.fitted()
+        except (FileNotFoundError, DamagedFileError):
+            return
         files = record["files"]
         if record.get("model_dropped"):
             return
@@ -126,11 +131,11 @@ class FoldStore:
         path = self.path / "curve.npy"
         return np.asarray(read_array(path)) if path.exists() else None
 
-    def valid(self) -> NDArray[np.float32]:
+    def valid(self) -> Outputs:
         """``(n_valid, n_outputs)`` memory-mapped."""
         return read_array(self.path / "valid.npy")
 
-    def test(self) -> NDArray[np.float32]:
+    def test(self) -> Outputs:
         """``(n_test, n_outputs)`` memory-mapped."""
         return read_array(self.path / "test.npy")
 
@@ -138,7 +143,7 @@ class FoldStore:
         try:
             files = read_json(self.path / name)["files"]
             return all(_is_whole(self.path / file, entry, verify) for file, entry in files.items())
-        except (OSError, FoldsmithError, KeyError):
+        except (OSError, FoldsmithError, KeyError, TypeError, AttributeError):
             return False
 
 

@@ -1,5 +1,6 @@
 """What README says is run, and its table of commands is the command line's own."""
 
+import doctest
 import json
 import os
 import re
@@ -44,7 +45,7 @@ def run_shell(script: str, folder: Path) -> str:
         "FOLDSMITH_SEARCH_WORKERS": "1",
     }
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -157,7 +158,7 @@ def test_own_features_take_part(tmp_path: Path) -> None:
 
 def test_python_block_runs(place: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", blocks("python")[0]], cwd=place, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", blocks("python")[0]], cwd=place, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert "lgb-0001" in done.stdout
@@ -171,3 +172,10 @@ def test_own_family_takes_part(place: Path) -> None:
     assert command is not None
     out = run_shell(shlex.join(["cd", "comp"]) + "\n" + command[1], place)
     assert len(re.findall(r"nm-000\d", out)) == 5
+
+
+@pytest.mark.parametrize("page", ["numbers.md", "target.md"])
+def test_examples_of_the_pages_are_true(page: str) -> None:
+    path = Path(__file__).parent.parent / "docs" / page
+    failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried and not failed
