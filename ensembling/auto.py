@@ -14,7 +14,7 @@ from foldsmith.ensembling.convex import Convex
 from foldsmith.ensembling.fitted import Averaged, Fitted
 from foldsmith.ensembling.greedy import FoldGreedy, Greedy
 from foldsmith.ensembling.hill import SignedHill
-from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fit
+from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fit, fit_on
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.simple import BestSingle
 from foldsmith.ensembling.stacks import LinearStack
@@ -72,7 +72,7 @@ def fit_auto(predictions: Predictions, task: BlendTask, methods: Sequence[Method
 
 def _try(method: Method, pool: Pool) -> Tried:
     crossed = cross_fit(method, pool)
-    return Tried(method.name, method.fit(pool), crossed, score_oof(pool.judge, crossed.oof))
+    return Tried(method.name, fit_on(method, pool), crossed, score_oof(pool.judge, crossed.oof))
 
 
 def _near_best(tried: Sequence[Tried], task: BlendTask, left_out: int | None = None) -> list[Tried]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foldsmith.ensembling.blend_space import from_space, to_space
 from foldsmith.ensembling.task import Predictions, Step, common_dtype, mix
 from foldsmith.problem.errors import UnknownNameError
+from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.goal import Outputs
 
 Floats = NDArray[np.float64]
@@ -225,6 +226,40 @@ def scale(chances: Outputs, temperature: float, bias: tuple[float, ...]) -> Outp
 
 
 @dataclass(frozen=True)
+class Floored:
+    """An ensemble that was fitted on rows that lack a class: its chance is lifted, see :class:`ChanceFloor`."""
+
+    inner: Fitted
+    unseen: tuple[int, ...]
+    chance: float
+    kind: ClassVar[str] = "floored"
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """See :class:`Fitted`."""
+        return self.inner.weights
+
+    @property
+    def trace(self) -> tuple[Step, ...]:
+        """See :class:`Fitted`."""
+        return self.inner.trace
+
+    @property
+    def note(self) -> str:
+        """See :class:`Fitted`."""
+        return self.inner.note
+
+    def predict(self, predictions: Predictions) -> Outputs:
+        """See :class:`Fitted`."""
+        return ChanceFloor(self.unseen, self.chance).lift(self.inner.predict(predictions))
+
+    def to_json(self) -> dict[str, Any]:
+        """See :class:`Fitted`."""
+        record = {"kind": self.kind, "inner": self.inner.to_json()}
+        return {**record, "unseen": list(self.unseen), "chance": self.chance}
+
+
+@dataclass(frozen=True)
 class Averaged:
     """A weighted mean of ensembles, taken in a blend space.
 
@@ -271,6 +306,7 @@ def fitted_from_json(record: Mapping[str, Any]) -> Fitted:
         "scaled": lambda values: Scaled(
             fitted_from_json(values["inner"]), values["temperature"], tuple(values["bias"])
         ),
+        "floored": lambda values: Floored(fitted_from_json(values["inner"]), tuple(values["unseen"]), values["chance"]),
         "averaged": lambda values: Averaged(
             tuple((part["share"], fitted_from_json(part["part"])) for part in values["parts"]), values["space"]
         ),

@@ -6,11 +6,12 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.ensembling.fitted import Fitted
+from foldsmith.ensembling.fitted import Fitted, Floored
 from foldsmith.ensembling.kernels import make_kernel
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.problem.decisions import Decision
+from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import score_oof, score_values
 
@@ -63,12 +64,20 @@ def cross_fit(method: Method, pool: Pool) -> CrossFitted:
     oof = np.full((len(pool.judge.y), pool.n_outputs), np.nan, pool.dtype)
     shares: dict[str, float] = {}
     for fold in pool.folds:
-        fitted = method.fit(pool.without(fold))
+        fitted = fit_on(method, pool.without(fold))
         rows = np.flatnonzero(pool.task.fold_of_row == fold)
         oof[rows] = predict_rows(fitted, pool, rows)
         for name, weight in fitted.weights.items():
             shares[name] = shares.get(name, 0.0) + weight / len(pool.folds)
     return CrossFitted(oof, shares)
+
+
+def fit_on(method: Method, pool: Pool) -> Fitted:
+    """Fit a method on a pool, with a floor under the chances of classes that none of its rows has."""
+    fitted = method.fit(pool)
+    judge = pool.judge
+    floor = ChanceFloor.of(judge.metric, judge.metric.goal(judge.task, judge.n_classes), judge.y[pool.rows])
+    return fitted if floor is None else Floored(fitted, floor.unseen, floor.chance)
 
 
 def predict_rows(fitted: Fitted, pool: Pool, rows: NDArray[np.int64]) -> Outputs:
@@ -85,7 +94,7 @@ def predict_rows(fitted: Fitted, pool: Pool, rows: NDArray[np.int64]) -> Outputs
 
 def fit_method(method: Method, pool: Pool) -> EnsembleResult:
     """Fit a method on all rows of a pool, and once more per fold without its rows for the nested score."""
-    fitted = method.fit(pool)
+    fitted = fit_on(method, pool)
     return as_result(method.name, fitted, cross_fit(method, pool), pool, fitted.note)
 
 

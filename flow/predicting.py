@@ -48,9 +48,13 @@ class Predictor:
         stores = self._stores(member, family)
         return [
             model_outputs(
-                self._load(member, family, store), table, _round(store), self._problem.units_of(store.fitted())
+                self._load(member, family, store),
+                table,
+                _round(store),
+                self._problem.units_of(store.fitted()),
+                self._problem.floor_of(0, None if family.refits else fold),
             )
-            for store in stores
+            for fold, store in enumerate(stores)
         ]
 
     def why_not(self, member: Member) -> str | None:

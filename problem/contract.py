@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.problem.config import Config, load_config, split_section
@@ -12,12 +13,14 @@ from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
 from foldsmith.problem.fit_units import FitUnits
+from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.fold_schemes import repeat_seed
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, make_folds, read_assignment, spread_plan
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.metrics import Metric, get_metric
 from foldsmith.problem.reading import read_frame
+from foldsmith.problem.scales import needs_order, require_order
 from foldsmith.problem.scoring import Judge
 from foldsmith.problem.usercode import source_digest
 
@@ -77,6 +80,15 @@ class Problem:
         if self.units is None:
             return y
         return self.units.to_fit(y)
+
+    def floor_of(self, repeat: int, fold: int | None) -> ChanceFloor | None:
+        """The floor of a model's chances of classes that its train rows lack; None where it has all.
+
+        Args:
+            fold: whose model it is; None for a model of all rows.
+        """
+        rows = np.flatnonzero(~self.plan.holdout) if fold is None else self.plan.split(repeat, fold)[0]
+        return ChanceFloor.of(self.metric, self.goal, self.data.y[rows])
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
@@ -221,6 +233,8 @@ def open_problem(root: Path, *, freeze: bool = False, propose: bool = False) -> 
     data = open_dataset(folder, config)
     metric = config_metric(folder, config)
     metric.check_fits(data.target.task, len(data.target.classes), data.y)
+    if needs_order(metric, data.target) and not config.problem.classes:
+        require_order(metric, data.target)
     plan = frozen_plan(folder, config, data)
     if plan is None:
         if not (freeze or propose):

@@ -21,6 +21,7 @@ from foldsmith.problem.decisions import default_decision
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.extra import ExtraRows, load_extra
 from foldsmith.problem.fit_units import FitUnits
+from foldsmith.problem.floors import ChanceFloor, lifted
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Scores, score_oof
@@ -302,7 +303,10 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     _check_device(family, job, fitted)
     by_curve = family.stopping == "cv-curve"
     curve = _curve(bench.problem, fitted)
-    valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
+    floor = bench.problem.floor_of(job.repeat, fold)
+    valid = None
+    if not by_curve or not _curve_is_metric(bench.problem) or floor is not None:
+        valid = _predict_valid(bench, fitted, task, floor)
     provisional = _provisional(bench.problem, curve, task, valid)
     inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
     record = _fit_record(bench, job, fold, task, fitted, time.perf_counter() - began)
@@ -312,7 +316,7 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
         bench.remember(job, fold, fitted)
     else:
         assert valid is not None
-        test = _predict_test(bench.problem, family, fitted, None, bench.problem.units)
+        test = _predict_test(bench.problem, family, fitted, None, bench.problem.units, floor)
         store.save_done(valid, test, {"round": None})
     return JobResult(job, 0.0, provisional, facts=fitted.facts)
 
@@ -327,9 +331,9 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
         if store.state(verify=True) != "done":
             fitted = bench.recall(job, fold, store)
             task = bench.fold_task(job, fold)
-            units = problem.units_of(store.fitted())
-            valid = _predict(problem, fitted, task.table.take(task.valid_rows), rounds[fold], units)
-            test = _predict_test(problem, family, fitted, rounds[fold], units)
+            units, floor = problem.units_of(store.fitted()), problem.floor_of(job.repeat, fold)
+            valid = _predict(fitted, task.table.take(task.valid_rows), rounds[fold], units, floor)
+            test = _predict_test(problem, family, fitted, rounds[fold], units, floor)
             store.save_done(valid, test, {"round": rounds[fold]})
     oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, problem.goal.dtype)
     for fold, store in enumerate(stores):
@@ -373,7 +377,8 @@ def refit(bench: Workbench, job: Job) -> Outputs:
         note_fit(problem.folder, job)
     else:
         fitted = family.load(store.path)
-    test = _predict(problem, fitted, problem.data.test, None, problem.units_of(store.fitted()))
+    floor = problem.floor_of(job.repeat, None)
+    test = _predict(fitted, problem.data.test, None, problem.units_of(store.fitted()), floor)
     store.save_done(None, test, {"round": None, "test_fingerprint": test_file})
     return test
 
@@ -462,25 +467,43 @@ def _extra_facts(bench: Workbench, task: FoldTask) -> dict[str, Any]:
 
 
 def _predict_test(
-    problem: Problem, family: Family, fitted: FittedFold, round: int | None, units: FitUnits | None
+    problem: Problem,
+    family: Family,
+    fitted: FittedFold,
+    round: int | None,
+    units: FitUnits | None,
+    floor: ChanceFloor | None,
 ) -> Outputs | None:
     """A fold model's share in the test prediction; None where a model of all rows makes it alone."""
-    return None if family.refits else _predict(problem, fitted, problem.data.test, round, units)
+    return None if family.refits else _predict(fitted, problem.data.test, round, units, floor)
 
 
-def _predict(problem: Problem, fitted: FittedFold, table: Any, round: int | None, units: FitUnits | None) -> Outputs:
-    prediction = model_outputs(fitted, table, round, units)
+def _predict(
+    fitted: FittedFold, table: Table, round: int | None, units: FitUnits | None, floor: ChanceFloor | None
+) -> Outputs:
+    prediction = model_outputs(fitted, table, round, units, floor)
     if not np.isfinite(prediction).all():
         bad = int((~np.isfinite(prediction)).any(axis=1).sum())
         raise FloatingPointError(f"{bad} of {len(prediction)} rows have no finite prediction")
     return prediction
 
 
-def model_outputs(fitted: FittedFold, table: Table, round: int | None, units: FitUnits | None) -> Outputs:
-    """A fitted model's prediction ``(n_rows, n_outputs)`` in the units that are stored and scored."""
+def model_outputs(
+    fitted: FittedFold,
+    table: Table,
+    round: int | None,
+    units: FitUnits | None,
+    floor: ChanceFloor | None = None,
+) -> Outputs:
+    """A fitted model's prediction ``(n_rows, n_outputs)`` in the units that are stored and scored.
+
+    Args:
+        units: of values that it fitted; None for classes.
+        floor: of the chances of classes that its train rows lack, see :meth:`Problem.floor_of`.
+    """
     raw = fitted.predict(table, round)
     if units is None:
-        return raw
+        return lifted(raw, floor)
     return units.to_output(raw)
 
 
@@ -491,11 +514,11 @@ def _curve(problem: Problem, fitted: FittedFold) -> NDArray[np.float64] | None:
     return problem.units.to_curve(fitted.curve)
 
 
-def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask) -> Outputs:
+def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask, floor: ChanceFloor | None) -> Outputs:
     """Validation rows at the fold's own best round: good enough for a provisional score."""
     problem = bench.problem
     round = None if fitted.curve is None else _own_best(problem, fitted.curve)
-    return _predict(problem, fitted, task.table.take(task.valid_rows), round, problem.units)
+    return _predict(fitted, task.table.take(task.valid_rows), round, problem.units, floor)
 
 
 def _own_best(problem: Problem, curve: NDArray[np.float64]) -> int:
