@@ -37,9 +37,12 @@ data_options = stack(
     click.option("--sample", type=PATH, help="Sample submission."),
     click.option("--target", help="Column to predict."),
     click.option("--id", "id_column", help="Id column; inferred from the sample or by name."),
+    click.option("--test-id", help="Its name in the test table, where that is another one."),
     click.option("--metric", help="Metric, or module:function from code/."),
     click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Inferred by default."),
-    click.option("--positive", help="Label whose chance is predicted; the greater one by default."),
+    click.option("--positive", help="Label whose chance is predicted; the one that says yes, else the greater one."),
+    click.option("--classes", help="All labels in order, from the lowest to the highest: low,mid,high."),
+    click.option("--keep-na", help="Columns in which the text NA is a value and no hole, separated by commas."),
     click.option(
         "--scheme",
         type=click.Choice(

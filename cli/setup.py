@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
     """The command line's words as a request; files, target and test must be there."""
     from foldsmith.flow.setup import SetupRequest
+    from foldsmith.problem.labels import split_classes
 
     for name in ("train", "test", "target"):
         if data.get(name) is None:
@@ -29,9 +30,12 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         target=data["target"],
         sample=data.get("sample"),
         id=data.get("id_column"),
+        test_id=data.get("test_id"),
         metric=data.get("metric"),
         task=data.get("task"),
         positive=data.get("positive"),
+        classes=split_classes(data.get("classes")),
+        keep_na=split_names(data.get("keep_na")),
         scheme=data.get("scheme"),
         n_folds=data.get("n_folds"),
         group=data.get("group"),
@@ -91,7 +95,10 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
         raise _other_problem(root, "extra", " ".join(map(str, extra)), " ".join(stored.extra) or None)
     values: dict[str, tuple[object, object]] = {
         "target": (data.get("target"), stored.target[0]),
-        "id": (data.get("id_column"), stored.id),
+        "id": (data.get("id_column"), stored.id if data.get("id_column") != stored.test_id else stored.test_id),
+        "test-id": (data.get("test_id"), stored.test_id),
+        "classes": (_classes(data), None if config.problem.classes is None else list(config.problem.classes)),
+        "keep-na": (split_names(data["keep_na"]) if data.get("keep_na") else None, stored.keep_na),
         "positive": (data.get("positive"), stored.positive),
         "task": (data.get("task"), config.problem.task),
         "metric": (
@@ -113,6 +120,12 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     for option, (wanted, has) in values.items():
         if wanted is not None and wanted != has:
             raise _other_problem(root, option, wanted, has)
+
+
+def _classes(data: dict[str, Any]) -> list[str] | None:
+    from foldsmith.problem.labels import split_classes
+
+    return list(split_classes(data.get("classes"))) or None
 
 
 def _other_problem(root: Path, option: str, given: object, now: object) -> ContractError:
@@ -152,12 +165,16 @@ def make(folder: Path) -> int:
     from foldsmith.problem.config import load_config
     from foldsmith.problem.contract import freeze_plan
     from foldsmith.problem.dataset import open_dataset
+    from foldsmith.problem.floors import missing_class_remarks
     from foldsmith.problem.folder import Folder
 
     place = Folder(folder)
     config = load_config(place.config)
-    plan = freeze_plan(place, config, open_dataset(place, config))
+    data = open_dataset(place, config)
+    plan = freeze_plan(place, config, data)
     click.echo(f"{plan.n_folds} {plan.scheme} folds, frozen as {plan.hash}")
+    for remark in missing_class_remarks(plan, data.y, data.target):
+        click.echo(f"note: {remark}", err=True)
     return 0
 
 

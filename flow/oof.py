@@ -179,7 +179,7 @@ class Examiner:
         self.form = OutputForm.of(problem.goal, data.target)
         self.covered = problem.plan.coverage(0)
         self.train = RowKey("train", self.covered, lambda: data.train_ids, data.id_column)
-        self.test = RowKey("test", np.ones(data.test.n_rows, np.bool_), lambda: data.test_ids, data.id_column)
+        self.test = RowKey("test", np.ones(data.test.n_rows, np.bool_), lambda: data.test_ids, data.test_id_column)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -189,11 +189,13 @@ class Examiner:
         Raises:
             InputError: they do not fit.
         """
-        file = self._open(source.oof, source.columns)
+        data = self.problem.data
+        file = read_predictions(source.oof, self.form, data.id_column, source.columns)
         oof, places = self._place(file, self.train)
         test, notes = None, []
         if source.test is not None:
-            test_file = self._open(source.test, source.columns)
+            id_column = data.test_id_column or data.id_column
+            test_file = read_predictions(source.test, self.form, id_column, source.columns)
             test, _ = self._place(test_file, self.test)
             if file.ids is not None and test_file.ids is None:
                 notes.append(f"{source.test.name} has no ids: its rows were taken in test's order")
@@ -213,9 +215,6 @@ class Examiner:
             },
             tuple(notes),
         )
-
-    def _open(self, path: Path, columns: Sequence[str]) -> PredictionFile:
-        return read_predictions(path, self.form, self.problem.data.id_column, columns)
 
     def _place(self, file: PredictionFile, rows: RowKey) -> tuple[Outputs, NDArray[np.int64]]:
         """Outputs in the order of the table, and the file's row of each row of the table."""

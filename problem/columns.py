@@ -175,9 +175,14 @@ def _word_column(name: str, train: pd.Series, test: pd.Series) -> tuple[Kind, st
     return _text(train, values) or _category(train)
 
 
+def is_named_like_id(name: str) -> bool:
+    """Whether a column's name says that it tells rows apart, such as ``id``, ``order_id`` and ``RowKey``."""
+    return _ID_NAME.fullmatch(name.strip()) is not None
+
+
 def _is_unnamed_id(name: str, train: pd.Series, test: pd.Series) -> bool:
     """Whether a column that nobody declared as id is one: named like it, never missing, never repeated."""
-    if not _ID_NAME.fullmatch(name) or train.isna().any() or test.isna().any():
+    if not is_named_like_id(name) or train.isna().any() or test.isna().any():
         return False
     return bool(pd.concat([train, test]).is_unique)
 

@@ -28,6 +28,8 @@ class DataSection(_Section):
     """The files, and the names of id and target.
 
     ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
+    ``test_id`` is the id's name in the test file where it differs from ``id``, the name in train; without ``id`` only
+    test has ids, and ``""`` says that test has none.
     ``keep_na`` names columns in which the text ``NA`` and its like (``null``, ``nan``, ``N/A``) is a word; everywhere
     else but in ids it is a missing value.
     """
@@ -36,6 +38,7 @@ class DataSection(_Section):
     test: str
     sample: str | None = None
     id: str | None = None
+    test_id: str | None = None
     target: list[str] = Field(min_length=1, max_length=1)
     positive: str | None = None
     extra: tuple[str, ...] = ()
@@ -44,10 +47,15 @@ class DataSection(_Section):
 
 
 class ProblemSection(_Section):
-    """What is predicted and how it is judged."""
+    """What is predicted and how it is judged.
+
+    ``classes`` are all labels of the target in order, from the lowest to the highest where the metric asks for it; the
+    labels that train has, when left out.
+    """
 
     task: Task
     metric: str
+    classes: tuple[str, ...] | None = None
 
 
 class SplitSection(_Section):

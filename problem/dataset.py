@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from foldsmith.problem.columns import infer_columns
-from foldsmith.problem.config import Config
+from foldsmith.problem.config import Config, DataSection
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import (
     digest,
@@ -46,8 +46,8 @@ from foldsmith.problem.tables import (
     check_ids,
     save_table,
     type_frame,
-    type_target,
 )
+from foldsmith.problem.target import TargetRequest, read_target
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Dataset:
 
     Args:
         y: ``(n_rows,)`` int32 class codes or float64 values.
+        id_column, test_id_column: names of the id in each file; None where a file has none.
         train_fingerprint: of the train file's content, the target and the column kinds.
         test_fingerprint: of the test file's content under that schema.
     """
@@ -68,19 +69,17 @@ class Dataset:
     test_fingerprint: str
     paths: tuple[Path, Path]
     id_column: str | None
+    test_id_column: str | None
 
     @cached_property
     def train_ids(self) -> list[str]:
         """The id column of train as text; row numbers when there is no id."""
-        return self._ids(self.paths[0], self.train.n_rows)
+        return _read_ids(self.paths[0], self.id_column, self.train.n_rows)
 
     @cached_property
     def test_ids(self) -> list[str]:
         """The id column of test as text; row numbers when there is no id."""
-        return self._ids(self.paths[1], self.test.n_rows)
-
-    def _ids(self, path: Path, n_rows: int) -> list[str]:
-        return [str(number) for number in range(n_rows)] if self.id_column is None else read_ids(path, self.id_column)
+        return _read_ids(self.paths[1], self.test_id_column, self.test.n_rows)
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,46 @@ def read_ids(path: Path, id_column: str) -> list[str]:
     return [str(value) for value in read_frame(path, columns=[id_column], as_text=[id_column])[id_column]]
 
 
+def _read_ids(path: Path, id_column: str | None, n_rows: int) -> list[str]:
+    return _row_numbers(n_rows) if id_column is None else read_ids(path, id_column)
+
+
+def _row_numbers(n_rows: int) -> list[str]:
+    return [str(number) for number in range(n_rows)]
+
+
+def test_id_of(data: DataSection) -> str | None:
+    """The name of the id in the test file, None where it has none."""
+    return data.id if data.test_id is None else data.test_id or None
+
+
+def target_request(config: Config) -> TargetRequest:
+    """What the config says of the target."""
+    data, problem = config.data, config.problem
+    name = data.target[0]
+    return TargetRequest(
+        name=name,
+        task=problem.task,
+        positive=data.positive,
+        classes=problem.classes or (),
+        keep_na=name in data.keep_na,
+    )
+
+
+def read_target_column(path: Path, name: str) -> pd.Series:
+    """A file's target as :func:`read_frames` gives it."""
+    if not is_csv(path):
+        return read_frame(path, columns=[name])[name]
+    return _as_numbers(read_frame(path, columns=[name], as_text=[name])[name], decimal_mark(path))
+
+
 def read_frames(
     train: Path,
     test: Path,
     *,
     target: str,
     id_column: str | None,
+    test_id: str | None = None,
     as_text: Sequence[str] = (),
     keep_na: Sequence[str] = (),
     decide_na: bool = True,
@@ -118,6 +151,9 @@ def read_frames(
     """Read both files, check names and ids, and decide over both which cells are holes.
 
     Args:
+        id_column: the id's name in train.
+        test_id: its name in test where that is another one, "" for a test file without ids; without ``id_column`` train
+            has none. The test frame gets the ids under train's name, row numbers where the file has none.
         keep_na: columns in which ``NA`` and its like are words.
         decide_na: whether there may be more of them, see :mod:`foldsmith.problem.holes`.
 
@@ -126,16 +162,16 @@ def read_frames(
     """
     header = read_header(train)
     if target not in header:
-        raise InputError(_unknown_column("target", target, train, header))
+        raise InputError(unknown_column("target", target, train, header))
     test_header = read_header(test)
-    if id_column is not None:
-        for path, names in ((train, header), (test, test_header)):
-            if id_column not in [*names, *index_columns(path)]:
-                raise InputError(_unknown_column("id", id_column, path, names))
-    ids = {name for name in (*as_text, id_column) if name is not None}
+    id_in_test = id_column if test_id is None else test_id
+    for name, path, names in ((id_column, train, header), (id_in_test, test, test_header)):
+        if name and name not in [*names, *index_columns(path)]:
+            raise InputError(unknown_column("id", name, path, names))
+    ids = {name for name in (*as_text, id_column, id_in_test) if name}
     texts = ids | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
-    test_frame = read_words(test, columns=_with_id(test_header, id_column), as_text=texts)
+    test_frame = read_words(test, columns=_with_id(test_header, id_in_test), as_text=texts)
     _read_words_again(train, train_frame, test_frame)
     _read_words_again(test, test_frame, train_frame)
     holes = settle_holes(
@@ -148,14 +184,18 @@ def read_frames(
     )
     if is_csv(train) and target not in ids:
         train_frame[target] = _as_numbers(train_frame[target], decimal_mark(train))
+    if id_column is not None and id_in_test != id_column:
+        test_frame[id_column] = test_frame[id_in_test] if id_in_test else _row_numbers(len(test_frame))
     if id_column is not None:
         check_ids(train_frame[id_column], test_frame[id_column], id_column)
+    elif id_in_test:
+        check_ids(None, test_frame[id_in_test], id_in_test)
     return Frames(train_frame, test_frame, (*remarks(train), *remarks(test), *holes.remarks), holes.kept)
 
 
 def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
     """What to read: all columns, or also the index that pandas writes where it is the id."""
-    return None if id_column is None or id_column in header else [id_column, *header]
+    return None if not id_column or id_column in header else [id_column, *header]
 
 
 def _read_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -178,12 +218,24 @@ def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
     is_word = numbers.isna() & texts.notna()
     if (is_word & ~texts.isin(MISSING_TOKENS)).any() or is_word.all():
         return texts
-    texts = texts.mask(is_word)  # NA among numbers
-    keeps = pd.api.types.is_float_dtype(numbers.dtype) or (numbers.astype("str") == texts.str.strip()).all()
+    if is_word.any():
+        return written.where(~is_word, texts)  # NA among numbers: what it means is decided with the labels
+    is_float = pd.api.types.is_float_dtype(numbers.dtype)
+    keeps = is_float or (numbers.astype("str") == texts.str.strip()).all()
+    if is_float and _mostly_whole(texts, numbers):
+        return numbers.astype("int64")
     return numbers if keeps else texts
 
 
-def _unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
+def _mostly_whole(texts: pd.Series, numbers: pd.Series) -> bool:
+    """Whether labels such as 0 and 1 are only here and there written 1.0."""
+    if numbers.isna().any() or (numbers != numbers.round()).any() or numbers.abs().max() >= 2**53:
+        return False
+    return bool(texts.iloc[:10_000].str.strip().str.fullmatch(r"-?\d+").mean() > 0.5)
+
+
+def unknown_column(what: str, name: str, path: Path, header: Sequence[str]) -> str:
+    """What to say of a column that a file does not have."""
     near = [known for known in header if known.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name, header, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
@@ -208,10 +260,11 @@ def open_dataset(
         if not path.is_file():
             raise InputError(f"no such file: {path}; correct [data] in {folder.config.name}")
     data = config.data
-    # Columns that keep their NA count where there are any: folders from before keep their names.
-    words = (list(data.keep_na),) if data.keep_na else ()
+    # What was added later counts only where it is used: folders from before keep their names.
+    later: list[Any] = [part for part in (config.problem.classes, data.test_id) if part is not None]
+    later += [list(data.keep_na)] if data.keep_na else []
     train_fingerprint = digest(
-        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns), *words
+        file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns), *later
     )
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
@@ -228,12 +281,20 @@ def open_dataset(
         test_fingerprint,
         paths,
         data.id,
+        test_id_of(data),
     )
 
 
 def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
     data = config.data
-    return read_frames(*paths, target=data.target[0], id_column=data.id, keep_na=data.keep_na, decide_na=False)
+    return read_frames(
+        *paths,
+        target=data.target[0],
+        id_column=data.id,
+        test_id=data.test_id,
+        keep_na=data.keep_na,
+        decide_na=False,
+    )
 
 
 def _store(
@@ -246,9 +307,7 @@ def _store(
     if train_folder.exists():
         schema = Table.open(train_folder).schema
     else:
-        target, y, _ = type_target(
-            frames.train[data.target[0]], name=data.target[0], task=config.problem.task, positive=data.positive
-        )
+        target, y, _ = read_target(frames.train[data.target[0]], target_request(config))
         schema = _schema(frames, config) if typed_test is None else typed_test.schema
         write_array(folder.tables / f"{train_name}.y.npy", y)
         write_json(folder.tables / f"{train_name}.target.json", target.to_json())
@@ -256,7 +315,7 @@ def _store(
         save_table(type_frame(frames.train, schema), train_folder)
     if typed_test is None or typed_test.schema != schema:
         typed_test = type_frame(frames.test, schema)
-    _save_ids(folder, test_name, frames.test, data.id)
+    _save_ids(folder, test_name, frames.test, test_id_of(data))
     write_json(folder.tables / f"{test_name}.test.json", {"train": train_name})
     save_table(typed_test, folder.tables / test_name)
 

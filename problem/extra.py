@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.dataset import read_target_column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
@@ -93,11 +94,13 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
             f"{path} lacks {len(lacking)} of train's columns, e.g. {lacking[0]!r}; extra rows have the same columns "
             "and the target"
         )
-    frame = read_frame(path)
+    frame = read_frame(path, keep_na=problem.config.data.keep_na)
+    labels_of_rows = read_target_column(path, target.name)
     for column in problem.data.train.schema.columns:
         if column.name not in frame:
             frame[column.name] = None  # ids and constants are no features
-    y = encode_target(target, frame[target.name], path.name)
+    keep_na = target.name in problem.config.data.keep_na
+    y = encode_target(target, labels_of_rows, path.name, keep_na=keep_na)
     labels = np.tile(y, (problem.plan.n_folds + 1, 1))
     table = type_frame(frame, problem.data.train.schema)
     return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",))

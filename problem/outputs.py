@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.class_columns import match_classes
 from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.problem.goal import Goal, Outputs, Task
-from foldsmith.problem.target import Target, prefix_length
+from foldsmith.problem.target import Target
 
 SUM_ERROR = 1e-3  # of a row of chances that were rounded on their way through a csv
 RANGE_ERROR = 1e-6
@@ -85,20 +86,13 @@ class OutputForm:
         return Picked(tuple(header.index(name) for name in asked), by_name=True)
 
     def _by_class(self, header: Sequence[str], others: Sequence[str]) -> tuple[int, ...] | None:
-        """``calm, fair, wild`` in any order and between other columns; or ``p_calm, …`` or ``calm_p, …`` alone."""
-        classes = set(self.classes)
-        if len(classes) < 2:
+        """``calm, fair, wild`` in any order and between other columns; or ``p_calm, …``, ``calm_p, …``, ``p(Calm)``."""
+        if len(self.classes) < 2:
             return None
-        if classes <= set(header):
-            return tuple(header.index(name) for name in self.classes)
-        backwards = [name[::-1] for name in others]
-        if before := prefix_length(others, classes):
-            by_class = {name[before:]: header.index(name) for name in others}
-        elif after := prefix_length(backwards, {name[::-1] for name in classes}):
-            by_class = {name[:-after]: header.index(name) for name in others}
-        else:
+        found = match_classes(others, self.classes)
+        if len(found.by_class) < len(self.classes):
             return None
-        return tuple(by_class[name] for name in self.classes)
+        return tuple(header.index(found.by_class[name]) for name in self.classes)
 
     def _fits(self, n_columns: int) -> bool:
         return n_columns in ((1, 2) if self.kind == "binary" else (self.n_outputs,))

@@ -367,11 +367,11 @@ def _open_texts(path: Path) -> tuple[pa.Array, ...]:
     return tuple(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns)
 
 
-def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
+def check_ids(train_ids: pd.Series | None, test_ids: pd.Series, name: str) -> None:
     """Refuse ids that do not name rows one to one, within each file; the same id may be in both.
 
     Args:
-        train_ids: the id column of train, ``(n_train,)``.
+        train_ids: the id column of train, ``(n_train,)``; None where train has none.
         test_ids: the id column of test, ``(n_test,)``.
         name: the column's name.
 
@@ -379,6 +379,8 @@ def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
         InputError: an id is missing or stands twice in one file.
     """
     for file, ids in (("train", train_ids), ("test", test_ids)):
+        if ids is None:
+            continue
         texts = cells.strings(ids)
         missing = texts.isna()
         if missing.any():
