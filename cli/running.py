@@ -250,11 +250,13 @@ def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as
 
 def _tell_of_changes(competition: "Competition") -> None:
     """A changed train file begins a new contract, a changed test file is predicted anew; both are said."""
-    from foldsmith.flow.versions import train_change
+    from foldsmith.flow.versions import extra_remarks, train_change
 
     if change := train_change(competition.root):
         click.echo(change, err=True)
     competition.refresh(partial(click.echo, err=True))
+    for remark in extra_remarks(competition.problem):
+        click.echo(f"note: {remark}", err=True)
 
 
 def _search(competition: "Competition", request: "SearchRequest") -> "SearchReport":

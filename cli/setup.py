@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foldsmith.cli.json_output import print_json
-from foldsmith.cli.options import PATH, as_json, data_options, seed_option, split_names
+from foldsmith.cli.options import PATH, as_json, column_settings, data_options, seed_option, split_names
 from foldsmith.problem.errors import ContractError, InputError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         sampler_seed=model_seed,
         families=data.get("families", ()),
         extra=tuple(data.get("extra") or ()),
+        columns=column_settings(data.get("columns") or ()),
     )
 
 
@@ -93,6 +94,9 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     extra = tuple(path.resolve() for path in data.get("extra") or ())
     if extra and extra != tuple(folder.resolve(name).resolve() for name in stored.extra):
         raise _other_problem(root, "extra", " ".join(map(str, extra)), " ".join(stored.extra) or None)
+    for name, setting in column_settings(data.get("columns") or ()).items():
+        if setting != config.columns.get(name):
+            raise _other_problem(root, "column", f"{name}={setting}", config.columns.get(name))
     values: dict[str, tuple[object, object]] = {
         "target": (data.get("target"), stored.target[0]),
         "id": (data.get("id_column"), stored.id if data.get("id_column") != stored.test_id else stored.test_id),

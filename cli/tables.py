@@ -158,7 +158,7 @@ def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None"
     held_out = f", {split.holdout:.0%} of the rows held out" if split.holdout else ""
     fact(out, "folds", f"{n_folds} {split.scheme}, seed {split.seed}{held_out}, {frozen}")
     for remark in setup.remarks:
-        fact(out, "note", escape(remark), "yellow")
+        fact(out, "note", remark, "yellow")
     if found is not None:
         _print_worst(out, found)
     fact(out, "written", f"{setup.folder.config}   (the comments say why)")

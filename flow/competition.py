@@ -268,7 +268,10 @@ class Competition:
             note: gets a line for people about what was done.
         """
         from foldsmith.flow.refresh import refresh_tests
+        from foldsmith.flow.versions import changed_test_remarks
 
+        for remark in changed_test_remarks(self.root):
+            note(f"note: {remark}")
         return refresh_tests(self.problem, self.members, note)
 
     def holdout(self, members: Sequence[str]) -> "HoldoutLook":

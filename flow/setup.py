@@ -1,14 +1,15 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from foldsmith.flow.target import InferredTarget, infer_target
-from foldsmith.problem.columns import Column, Kind, infer_columns
+from foldsmith.problem.columns import Column, infer_columns
 from foldsmith.problem.config import (
     Config,
     DataSection,
@@ -37,8 +38,10 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.ids import IdFiles, IdNames, find_ids
 from foldsmith.problem.reading import read_header
+from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import Table, build_schema, type_frame
 from foldsmith.problem.target import read_target
+from foldsmith.problem.words import Source
 from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
 from foldsmith.spaces.registry import get_family
 
@@ -57,6 +60,7 @@ class SetupRequest:
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
         extra: tables of more rows, with the target, that only train.
+        columns: kinds by column, as in ``[columns]`` of the file; see :mod:`foldsmith.problem.settings`.
     """
 
     train: Path
@@ -85,6 +89,7 @@ class SetupRequest:
     sampler_seed: int = 0
     families: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def init(root: Path, request: SetupRequest) -> Setup:
         target=request.target,
         id_column=id_column,
         test_id=test_id,
+        as_text=words_of(request.columns),
         keep_na=request.keep_na,
     )
     target = infer_target(root, request, frames.train[request.target])
@@ -130,7 +136,7 @@ def init(root: Path, request: SetupRequest) -> Setup:
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     save_config(folder.config, config, reasons)
-    told = (*frames.remarks, *ids.remarks, *target.remarks, *remarks)
+    told = (*data.remarks, *ids.remarks, *target.remarks, *remarks)
     return Setup(folder, config, data, columns, reasons, told)
 
 
@@ -161,10 +167,17 @@ def _infer(
     target, metric = found.target, found.metric
     id_column, test_id = ids.stored
     # A group's rows never stand on both sides of a split: its name can only be learned by heart.
-    overrides: dict[str, Kind] = {}
+    overrides = dict(request.columns)
     if request.group is not None and request.group in frames.train.columns:
         overrides[request.group] = "id"
-    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides=overrides)
+    columns = infer_columns(
+        frames.train,
+        frames.test,
+        target=request.target,
+        id_column=id_column,
+        overrides=overrides,
+        sources=(Source.of(request.train), Source.of(request.test)),
+    )
     images = [column.name for column in columns if column.kind == "image"]
     if images:
         raise InputError(
@@ -193,7 +206,7 @@ def _infer(
         ),
     )
     reasons = {f"column:{column.name}": f"{column.kind}, {column.reason}" for column in columns}
-    if overrides:
+    if request.group in overrides:
         reasons[f"column:{request.group}"] = "id, the group: a name that can only be learned by heart"
     reasons["data.id"] = ids.reason
     reasons["problem.task"] = "given" if request.task else found.reason

@@ -1,23 +1,33 @@
 """``foldsmith.toml``: the only file of a competition folder that people write."""
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from tomlkit.exceptions import TOMLKitError
 
-from foldsmith.problem.columns import Kind
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
 from foldsmith.problem.files import FORMAT, write_bytes
 from foldsmith.problem.folds import Scheme
 from foldsmith.problem.goal import Task
+from foldsmith.problem.settings import parse_setting
 
 Executor = Literal["auto", "ray", "local", "inline", "tune"]
 Pruner = Literal["auto", "none", "halving", "median", "hyperband", "wilcoxon"]
 Stopping = Literal["cv-curve", "scored"]
 Policy = Literal["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]
+
+
+def _is_setting(text: str) -> str:
+    parse_setting("", text)
+    return text
+
+
+ColumnSetting = Annotated[str, AfterValidator(_is_setting)]
+"""A kind, and after a colon how the cells are read; see :mod:`foldsmith.problem.settings`."""
 
 
 class _Section(BaseModel):
@@ -187,7 +197,7 @@ class Config(_Section):
     data: DataSection
     problem: ProblemSection
     split: SplitSection
-    columns: dict[str, Kind] = Field(default_factory=dict)
+    columns: dict[str, ColumnSetting] = Field(default_factory=dict)
     features: FeaturesSection = Field(default_factory=FeaturesSection)
     search: SearchSection = Field(default_factory=SearchSection)
     rig: RigSection = Field(default_factory=RigSection)
@@ -226,7 +236,8 @@ def _as_input_error(path: Path, error: ValidationError) -> InputError:
         return UnknownNameError(f"key of {path.name}", where, _known_keys())
     if first["type"] == "missing":
         return InputError(f"{path}: {where} is missing; add it")
-    return InputError(f"{path}: {where} = {first.get('input')!r}: {first['msg']}; correct it")
+    reason = first["msg"].removeprefix("Value error, ")
+    return InputError(f"{path}: {where} = {first.get('input')!r}: {reason}; correct it")
 
 
 def _known_keys() -> list[str]:
@@ -254,7 +265,11 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
         if isinstance(section, dict) and section and name != "columns":
             document.add(name, _table(name, section, reasons))
     columns = tomlkit.table()
-    columns.add(tomlkit.comment('inferred kinds; overrule one by a line such as  Ticket = "text"'))
+    columns.add(
+        tomlkit.comment(
+            'inferred kinds; overrule one by a line such as  Ticket = "text"  or  Date = "datetime:day-first"'
+        )
+    )
     for column, kind in config.columns.items():
         columns.add(column, kind)
     for column, reason in reasons.items():
@@ -264,13 +279,13 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
     write_bytes(path, tomlkit.dumps(document).rstrip("\n").encode() + b"\n")
 
 
-def change_split(path: Path, split: dict[str, Any], columns: dict[str, Kind] | None = None) -> None:
+def change_split(path: Path, split: dict[str, Any], columns: Mapping[str, str] | None = None) -> None:
     """Change keys of [split], and kinds of [columns], in a written file; its comments stay.
 
     Raises:
         InputError: as :func:`load_config`, before and after the change; then the file stays as it was.
     """
-    _change(path, {"split": split, "columns": columns or {}})
+    _change(path, {"split": split, "columns": dict(columns or {})})
 
 
 def change_data(path: Path, data: dict[str, Any]) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from foldsmith.problem import cells
 from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, InputError
@@ -22,6 +24,7 @@ from foldsmith.problem.metrics import Metric, get_metric
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.scales import needs_order, require_order
 from foldsmith.problem.scoring import Judge
+from foldsmith.problem.tables import Schema
 from foldsmith.problem.usercode import source_digest
 
 
@@ -138,11 +141,19 @@ def _fold_basis(folder: Folder, config: Config, data: Dataset) -> FoldBasis:
         data.y,
         target.task,
         groups=None if frame is None or not split.group else frame[split.group].to_numpy(),
-        times=None if frame is None or not split.time else frame[split.time].to_numpy(),
+        times=None if frame is None or not split.time else _times(frame[split.time], data.train.schema),
         assignment=assignment,
         further=() if frame is None else tuple(frame[name].to_numpy() for name in split.stratify),
         classes=target.classes,
     )
+
+
+def _times(series: pd.Series, schema: Schema) -> NDArray[Any]:
+    """The times that order the rows, read as the table's column is: a day stays a day and a month a month."""
+    formats = schema.time_formats.get(str(series.name))
+    if formats is None:
+        return np.asarray(series.to_numpy())
+    return cells.times(series, formats).view("datetime64[us]")
 
 
 def repeated_plan(problem: Problem, repeat: int) -> FoldPlan:

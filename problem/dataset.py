@@ -1,7 +1,7 @@
 """A competition's tables, opened: parsed once per content, memory-mapped ever after."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from foldsmith.problem.agreement import disagreeing, words_again
 from foldsmith.problem.columns import infer_columns
 from foldsmith.problem.config import Config, DataSection
 from foldsmith.problem.errors import InputError
@@ -26,6 +27,7 @@ from foldsmith.problem.files import (
     write_json,
 )
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.headers import match_names
 from foldsmith.problem.holes import holds_words, settle_holes
 from foldsmith.problem.reading import (
     MISSING_TOKENS,
@@ -38,6 +40,7 @@ from foldsmith.problem.reading import (
     read_words,
     remarks,
 )
+from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import (
     Schema,
     Table,
@@ -48,6 +51,8 @@ from foldsmith.problem.tables import (
     type_frame,
 )
 from foldsmith.problem.target import TargetRequest, read_target
+from foldsmith.problem.typing_remarks import other_remarks, train_remarks
+from foldsmith.problem.words import Source
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Dataset:
         id_column, test_id_column: names of the id in each file; None where a file has none.
         train_fingerprint: of the train file's content, the target and the column kinds.
         test_fingerprint: of the test file's content under that schema.
+        remarks: how the cells of both files were understood where that is not plain, one sentence each.
     """
 
     train: Table
@@ -70,6 +76,7 @@ class Dataset:
     paths: tuple[Path, Path]
     id_column: str | None
     test_id_column: str | None
+    remarks: tuple[str, ...] = ()
 
     @cached_property
     def train_ids(self) -> list[str]:
@@ -101,7 +108,9 @@ class Frames:
 
 def read_ids(path: Path, id_column: str) -> list[str]:
     """The id column as text, exactly as it stands in the file."""
-    return [str(value) for value in read_frame(path, columns=[id_column], as_text=[id_column])[id_column]]
+    header = read_header(path)
+    stored = match_names([id_column], header, where=("train", path.name)).get(id_column, id_column)
+    return [str(value) for value in read_frame(path, columns=[stored], as_text=[stored])[stored]]
 
 
 def _read_ids(path: Path, id_column: str | None, n_rows: int) -> list[str]:
@@ -148,12 +157,17 @@ def read_frames(
     keep_na: Sequence[str] = (),
     decide_na: bool = True,
 ) -> Frames:
-    """Read both files, check names and ids, and decide over both which cells are holes.
+    """Read both files, check names and ids, and decide over both what are words and which cells are holes.
+
+    Columns in which the files disagree are words in both.
 
     Args:
+        train, test: the files.
+        target: the column to predict, in train.
         id_column: the id's name in train.
         test_id: its name in test where that is another one, "" for a test file without ids; without ``id_column`` train
             has none. The test frame gets the ids under train's name, row numbers where the file has none.
+        as_text: columns that are words in both, exactly as written.
         keep_na: columns in which ``NA`` and its like are words.
         decide_na: whether there may be more of them, see :mod:`foldsmith.problem.holes`.
 
@@ -164,33 +178,38 @@ def read_frames(
     if target not in header:
         raise InputError(unknown_column("target", target, train, header))
     test_header = read_header(test)
-    id_in_test = id_column if test_id is None else test_id
+    shared = [name for name in header if name != target]
+    stored = match_names(shared, test_header, where=(train.name, test.name))
+    matched = [f"{test.name}: column {other!r} is {name!r} of {train.name}" for name, other in stored.items()]
+    id_in_test = test_id if test_id is not None or id_column is None else stored.get(id_column, id_column)
     for name, path, names in ((id_column, train, header), (id_in_test, test, test_header)):
         if name and name not in [*names, *index_columns(path)]:
             raise InputError(unknown_column("id", name, path, names))
-    ids = {name for name in (*as_text, id_column, id_in_test) if name}
-    texts = ids | set(keep_na) | ({target} if is_csv(train) else set())
+    ids = {name for name in (id_column, id_in_test) if name}
+    texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
-    test_frame = read_words(test, columns=_with_id(test_header, id_in_test), as_text=texts)
-    _read_words_again(train, train_frame, test_frame)
-    _read_words_again(test, test_frame, train_frame)
+    test_texts = {stored.get(name, name) for name in texts}
+    test_frame = read_words(test, columns=_with_id(test_header, id_in_test), as_text=test_texts)
+    spelled = number_holes(train, train_frame) | number_holes(test, test_frame)
+    test_frame = test_frame.rename(columns={other: name for name, other in stored.items()})
+    if id_column is not None and id_column not in test_frame:
+        test_frame[id_column] = test_frame[id_in_test] if id_in_test else _row_numbers(len(test_frame))
+    words = disagreeing(train_frame, test_frame, leave=[target, *texts])
+    train_frame = words_again(train, train_frame, words, {})
+    test_frame = words_again(test, test_frame, words, stored)
+    _lost_words_again(train, train_frame, test_frame, {})
+    _lost_words_again(test, test_frame, train_frame, stored)
     holes = settle_holes(
-        train_frame,
-        test_frame,
-        number_holes=number_holes(train, train_frame) | number_holes(test, test_frame),
-        keep=keep_na,
-        decide=decide_na,
-        as_text={*ids, target},
+        train_frame, test_frame, number_holes=spelled, keep=keep_na, decide=decide_na, as_text={*ids, target}
     )
     if is_csv(train) and target not in ids:
         train_frame[target] = _as_numbers(train_frame[target], decimal_mark(train))
-    if id_column is not None and id_in_test != id_column:
-        test_frame[id_column] = test_frame[id_in_test] if id_in_test else _row_numbers(len(test_frame))
     if id_column is not None:
         check_ids(train_frame[id_column], test_frame[id_column], id_column)
     elif id_in_test:
         check_ids(None, test_frame[id_in_test], id_in_test)
-    return Frames(train_frame, test_frame, (*remarks(train), *remarks(test), *holes.remarks), holes.kept)
+    told = (*remarks(train), *remarks(test), *matched, *holes.remarks)
+    return Frames(train_frame, test_frame, told, holes.kept)
 
 
 def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
@@ -198,7 +217,7 @@ def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
     return None if not id_column or id_column in header else [id_column, *header]
 
 
-def _read_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame) -> None:
+def _lost_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame, stored: Mapping[str, str]) -> None:
     """Columns that hold words in the other file: a cell ``NA`` was lost where this one has numbers or nothing else."""
     names = [
         str(name)
@@ -206,9 +225,10 @@ def _read_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame) -> N
         if name in other and holds_words(other[name]) and not holds_words(frame[name]) and frame[name].isna().any()
     ]
     if names and is_csv(path):
-        again = read_words(path, columns=names, as_text=names)
-        for name in names:
-            frame[name] = again[name]
+        in_file = [stored.get(name, name) for name in names]
+        again = read_words(path, columns=in_file, as_text=in_file)
+        for name, written in zip(names, in_file, strict=True):
+            frame[name] = again[written]
 
 
 def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
@@ -269,7 +289,14 @@ def open_dataset(
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
     if not (train_folder.exists() and test_folder.exists()):
-        _store(folder, config, frames or _read(config, paths), train_fingerprint, test_fingerprint, typed_test)
+        _store(
+            folder,
+            config,
+            frames or _read(config, paths, train_folder),
+            train_fingerprint,
+            test_fingerprint,
+            typed_test,
+        )
     target = Target.from_json(read_json(folder.tables / f"{train_fingerprint}.target.json"))
     y = np.asarray(read_array(folder.tables / f"{train_fingerprint}.y.npy"))
     return Dataset(
@@ -282,19 +309,35 @@ def open_dataset(
         paths,
         data.id,
         test_id_of(data),
+        (*_read_remarks(folder, train_fingerprint), *_read_remarks(folder, test_fingerprint)),
     )
 
 
-def _read(config: Config, paths: tuple[Path, Path]) -> Frames:
+def _read(config: Config, paths: tuple[Path, Path], train_folder: Path) -> Frames:
+    """Both files as the config and a stored schema want them: what are words there are words here."""
     data = config.data
+    texts = set(words_of(config.columns))
+    if train_folder.exists():
+        schema = Table.open(train_folder).schema
+        texts |= {*schema.categorical, *schema.text}
     return read_frames(
         *paths,
         target=data.target[0],
         id_column=data.id,
         test_id=data.test_id,
+        as_text=sorted(texts),
         keep_na=data.keep_na,
         decide_na=False,
     )
+
+
+def _remarks_path(folder: Folder, name: str) -> Path:
+    return folder.tables / f"{name}.remarks.json"
+
+
+def _read_remarks(folder: Folder, name: str) -> tuple[str, ...]:
+    path = _remarks_path(folder, name)
+    return tuple(read_json(path)["remarks"]) if path.exists() else ()
 
 
 def _store(
@@ -302,20 +345,29 @@ def _store(
 ) -> None:
     """Type both tables; a table's folder appears last, so that it vouches for the labels beside it."""
     data = config.data
+    paths = folder.resolve(data.train), folder.resolve(data.test)
+    sources = Source.of(paths[0]), Source.of(paths[1])
     folder.tables.mkdir(parents=True, exist_ok=True)
     train_folder = folder.tables / train_name
-    if train_folder.exists():
+    is_later = train_folder.exists()
+    if is_later:
         schema = Table.open(train_folder).schema
     else:
         target, y, _ = read_target(frames.train[data.target[0]], target_request(config))
-        schema = _schema(frames, config) if typed_test is None else typed_test.schema
-        write_array(folder.tables / f"{train_name}.y.npy", y)
-        write_json(folder.tables / f"{train_name}.target.json", target.to_json())
-        _save_ids(folder, train_name, frames.train, data.id)
-        save_table(type_frame(frames.train, schema), train_folder)
+        schema = _schema(frames, config, sources) if typed_test is None else typed_test.schema
     if typed_test is None or typed_test.schema != schema:
         typed_test = type_frame(frames.test, schema)
-    _save_ids(folder, test_name, frames.test, test_id_of(data))
+    test_remarks = other_remarks(frames.test, typed_test, sources[1], is_later=is_later)
+    if not is_later:
+        typed_train = type_frame(frames.train, schema)
+        told = train_remarks(frames.train, typed_train, sources[0])
+        write_array(folder.tables / f"{train_name}.y.npy", y)
+        write_json(folder.tables / f"{train_name}.target.json", target.to_json())
+        write_json(_remarks_path(folder, train_name), {"remarks": list(told)})
+        _save_ids(folder, train_name, frames.train, data.id)
+        save_table(typed_train, train_folder)
+    _save_ids(folder, test_name, frames.test, test_id_of(data) and (data.id or data.test_id))
+    write_json(_remarks_path(folder, test_name), {"remarks": [*frames.remarks, *test_remarks]})
     write_json(folder.tables / f"{test_name}.test.json", {"train": train_name})
     save_table(typed_test, folder.tables / test_name)
 
@@ -328,7 +380,13 @@ def _save_ids(folder: Folder, name: str, frame: pd.DataFrame, id_column: str | N
     write_atomically(folder.tables / f"{name}.ids.parquet", lambda file: pq.write_table(ids, file))
 
 
-def _schema(frames: Frames, config: Config) -> Schema:
-    target, id_column = config.data.target[0], config.data.id
-    columns = infer_columns(frames.train, frames.test, target=target, id_column=id_column, overrides=config.columns)
+def _schema(frames: Frames, config: Config, sources: tuple[Source, Source]) -> Schema:
+    columns = infer_columns(
+        frames.train,
+        frames.test,
+        target=config.data.target[0],
+        id_column=config.data.id,
+        overrides=config.columns,
+        sources=sources,
+    )
     return build_schema(frames.train, columns, test=frames.test)

@@ -18,9 +18,12 @@ from foldsmith.problem.dataset import read_target_column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.headers import match_names
 from foldsmith.problem.reading import read_frame, read_header
 from foldsmith.problem.tables import Table, stacked, type_frame
 from foldsmith.problem.target import encode_target
+from foldsmith.problem.typing_remarks import other_remarks
+from foldsmith.problem.words import Source
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class ExtraRows:
             the last line for a fit on all rows.
         name: digest of what they are.
         sources: for people.
+        remarks: how cells of the tables were understood where that is not plain, one sentence each.
     """
 
     table: Table
     labels: NDArray[Any]
     name: str
     sources: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -74,7 +79,8 @@ def load_extra(problem: Problem) -> ExtraRows | None:
         table = stacked(table, part.table)
     sources = tuple(source for part in parts for source in part.sources)
     labels = np.concatenate([part.labels for part in parts], axis=1)
-    return ExtraRows(table, labels, digest([part.name for part in parts]), sources)
+    remarks = tuple(remark for part in parts for remark in part.remarks)
+    return ExtraRows(table, labels, digest([part.name for part in parts]), sources, remarks)
 
 
 def extra_suffix(problem: Problem) -> str:
@@ -86,24 +92,28 @@ def extra_suffix(problem: Problem) -> str:
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
     target = problem.data.target
+    schema = problem.data.train.schema
     header = read_header(path)
-    used = [column.name for column in problem.data.train.schema.columns if column.kind not in ("id", "constant")]
-    lacking = [name for name in (*used, target.name) if name not in header]
+    used = [column.name for column in schema.columns if column.kind not in ("id", "constant")]
+    stored = match_names([*used, target.name], header, where=(problem.data.paths[0].name, path.name))
+    lacking = [name for name in (*used, target.name) if name not in header and name not in stored]
     if lacking:
         raise InputError(
             f"{path} lacks {len(lacking)} of train's columns, e.g. {lacking[0]!r}; extra rows have the same columns "
             "and the target"
         )
-    frame = read_frame(path, keep_na=problem.config.data.keep_na)
-    labels_of_rows = read_target_column(path, target.name)
-    for column in problem.data.train.schema.columns:
-        if column.name not in frame:
-            frame[column.name] = None  # ids and constants are no features
-    keep_na = target.name in problem.config.data.keep_na
-    y = encode_target(target, labels_of_rows, path.name, keep_na=keep_na)
+    # Words exactly as written: a code 007 stays one where this file has digits alone.
+    words = [stored.get(name, name) for name in (*schema.categorical, *schema.text)]
+    kept = problem.config.data.keep_na
+    frame = read_frame(path, as_text=words, keep_na=[stored.get(name, name) for name in kept])
+    frame = frame.rename(columns={other: name for name, other in stored.items()})
+    labels_of_rows = read_target_column(path, stored.get(target.name, target.name))
+    y = encode_target(target, labels_of_rows, path.name, keep_na=target.name in kept)
     labels = np.tile(y, (problem.plan.n_folds + 1, 1))
-    table = type_frame(frame, problem.data.train.schema)
-    return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",))
+    table = type_frame(frame, schema)
+    remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
+    remarks += other_remarks(frame, table, Source.of(path), is_later=True)
+    return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",), tuple(remarks))
 
 
 def pseudo_folder(folder: Folder, name: str) -> Path:

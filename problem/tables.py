@@ -14,12 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from foldsmith.problem import cells
+from foldsmith.problem.amounts import amounts
 from foldsmith.problem.columns import Column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import read_array, read_json, sync, write_array, write_atomically, write_json
+from foldsmith.problem.levels import levels_of, match_levels
 from foldsmith.problem.reading import fingerprint
 from foldsmith.problem.shifts import NO_SHIFT, Shift, find_shift, to_float32
 from foldsmith.problem.target import Target, type_target
+from foldsmith.problem.words import Words
 
 __all__ = [
     "Schema",
@@ -94,7 +97,7 @@ class Schema:
     def to_json(self) -> dict[str, Any]:
         """A record of JSON values."""
         return {
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [_column_record(column) for column in self.columns],
             "categories": {name: list(levels) for name, levels in self.categories.items()},
             "time_formats": dict(self.time_formats),
             "shifts": {name: asdict(shift) for name, shift in self.shifts.items()},
@@ -111,6 +114,11 @@ class Schema:
         )
 
 
+def _column_record(column: Column) -> dict[str, Any]:
+    record = {"name": column.name, "kind": column.kind, "reason": column.reason}
+    return {**record, "reading": column.reading} if column.reading else record
+
+
 def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.DataFrame | None = None) -> Schema:
     """The schema of a training table.
 
@@ -123,7 +131,7 @@ def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.Dat
         InputError: a datetime column has no known format.
     """
     categories = {c.name: _levels(train[c.name]) for c in columns if c.kind == "categorical"}
-    formats = {c.name: _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
+    formats = {c.name: c.reading or _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
     return Schema(tuple(columns), categories, formats, _shifts(train, columns))
 
 
@@ -133,19 +141,24 @@ def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
     for column in columns:
         if column.kind != "numeric":
             continue
-        shift = shift_of(train[column.name])
+        shift = shift_of(train[column.name], column.reading)
         if shift is not None:
             found[column.name] = shift
     return found
 
 
-def shift_of(series: pd.Series) -> Shift | None:
-    """The shift that a column of numbers needs; a sample of its cells is read."""
-    return find_shift(lambda rows: _numbers(series.iloc[rows]), len(series))
+def shift_of(series: pd.Series, reading: str = "") -> Shift | None:
+    """The shift that a column of numbers needs; a sample of its cells is read.
+
+    Args:
+        series: the column, ``(n,)``.
+        reading: how its cells are read, see :class:`foldsmith.problem.columns.Column`.
+    """
+    return find_shift(lambda rows: _numbers(amounts(series.iloc[rows], reading)), len(series))
 
 
 def _levels(series: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted(cells.distinct(cells.strings(series))))
+    return levels_of(Words.of(series))
 
 
 def _time_format(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> str:
@@ -280,10 +293,14 @@ def type_frame(frame: pd.DataFrame, schema: Schema) -> Table:
     lacking = [name for name in used if name not in frame.columns]
     if lacking:
         raise InputError(f"the table lacks column {lacking[0]!r} ({len(lacking)} missing in all); add it")
+    readings = {column.name: column.reading for column in schema.columns if column.kind == "numeric"}
+    numbers = {name: amounts(frame[name], reading) for name, reading in readings.items()}
     return Table(
         schema=schema,
         n_rows=len(frame),
-        numeric=_stack([_floats(frame[name], schema) for name in schema.numeric], len(frame), np.float32),
+        numeric=_stack(
+            [_floats(numbers.get(name, frame[name]), schema, name) for name in schema.numeric], len(frame), np.float32
+        ),
         codes=_stack([_codes(frame[n], schema.categories[n]) for n in schema.categorical], len(frame), np.int32),
         datetimes=_stack(
             [cells.times(frame[n], schema.time_formats[n]) for n in schema.datetime], len(frame), np.int64
@@ -300,8 +317,7 @@ def _stack(columns: list[NDArray[Any]], n_rows: int, dtype: type[np.generic]) ->
     return stacked
 
 
-def _floats(series: pd.Series, schema: Schema) -> NDArray[np.float32]:
-    name = str(series.name)
+def _floats(series: pd.Series, schema: Schema, name: str) -> NDArray[np.float32]:
     if name in schema.boolean:
         return cells.truth_values(series).astype(np.float32)
     return to_float32(name, _numbers(series), schema.shift(name))
@@ -315,10 +331,9 @@ def _numbers(series: pd.Series) -> NDArray[np.float64] | NDArray[np.int64]:
 
 
 def _codes(series: pd.Series, levels: Sequence[str]) -> NDArray[np.int32]:
-    codes, uniques = pd.factorize(cells.strings(series), use_na_sentinel=True)
-    position = {level: i for i, level in enumerate(levels)}
-    mapped = np.array([*(position.get(str(value), len(levels)) for value in uniques), -1], dtype=np.int32)
-    return mapped[codes]  # -1, missing, takes the last
+    words = Words.of(series)
+    mapped = np.append(match_levels(words.distinct, levels).positions, np.int32(-1))
+    return mapped[words.codes]  # -1, missing, takes the last
 
 
 def save_table(table: Table, folder: Path) -> None:
