@@ -17,6 +17,7 @@ from rich.text import Text
 from foldsmith.cli.stray import StrayOutput
 from foldsmith.cli.tables import digits_for, number, score
 from foldsmith.flow.durations import show_duration
+from foldsmith.problem.decoration import Decorations
 from foldsmith.search.snapshot import Snapshot, thinned
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ class Progress:
         self._log: LineLog | None = None
         self._said = 0
         self._rig = ""
+        self._guard = Decorations()
 
     def __enter__(self) -> "Progress":
+        with self._guard("the progress display"):
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
         if self._console is None:
             self._stray.__enter__()
             self._console = _ScreenConsole(file=self._stray.screen, highlight=False)
@@ -103,14 +110,15 @@ class Progress:
             self._live.start()
         else:
             self._log = LineLog(self._scene, self._console)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-        self._stray.__exit__(kind, error, trace)
+        with self._guard("the progress display"):
+            if self._live is not None:
+                self._live.stop()
+        with self._guard("the end of the progress display"):
+            self._stray.__exit__(kind, error, trace)
 
     def show(self, snapshot: Snapshot) -> None:
         """Take a snapshot, to be drawn at the next refresh, or write a line now and then; takes microseconds."""

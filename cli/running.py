@@ -264,6 +264,7 @@ def _search(competition: "Competition", request: "SearchRequest") -> "SearchRepo
     from foldsmith.cli.progress import Progress
     from foldsmith.cli.record import SearchLog
     from foldsmith.flow.detach import Terminal
+    from foldsmith.problem.decoration import Decorations
 
     _tell_of_changes(competition)
     problem = competition.problem
@@ -275,9 +276,11 @@ def _search(competition: "Competition", request: "SearchRequest") -> "SearchRepo
         from foldsmith.flow.search import search as run_search  # Optuna takes a second: the clock runs already
 
         terminal = Terminal()
+        guard = Decorations()
 
         def show(snapshot: "Snapshot") -> None:
-            log.show(snapshot)
+            with guard("the search's log"):
+                log.show(snapshot)
             try:
                 progress.show(snapshot)
             except OSError:  # the terminal is gone: no reason to end the search

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Task
 from foldsmith.problem.ids import IdFiles, IdNames, find_ids
+from foldsmith.problem.plain import as_names, plain
 from foldsmith.problem.reading import read_header
 from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import Table, build_schema, type_frame
@@ -90,6 +91,18 @@ class SetupRequest:
     families: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Python callers may give NumPy's numbers and texts, and paths as texts."""
+        for one in fields(self):
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
+        for name in ("train", "test", "sample", "fold_file"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        for name in ("families", "stratify", "classes", "keep_na"):
+            object.__setattr__(self, name, as_names(getattr(self, name)))
+        extra = [self.extra] if isinstance(self.extra, str | Path) else self.extra
+        object.__setattr__(self, "extra", tuple(map(Path, extra)))
 
 
 @dataclass(frozen=True)

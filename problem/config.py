@@ -1,5 +1,6 @@
 """``foldsmith.toml``: the only file of a competition folder that people write."""
 
+import codecs
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,9 +40,8 @@ class DataSection(_Section):
 
     ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
     ``test_id`` is the id's name in the test file where it differs from ``id``, the name in train; without ``id`` only
-    test has ids, and ``""`` says that test has none.
-    ``keep_na`` names columns in which the text ``NA`` and its like (``null``, ``nan``, ``N/A``) is a word; everywhere
-    else but in ids it is a missing value.
+    test has ids, and ``""`` says that test has none. ``keep_na`` names columns in which the text ``NA`` and its like
+    (``null``, ``nan``, ``N/A``) is a word; everywhere else but in ids it is a missing value.
     """
 
     train: str
@@ -207,6 +207,17 @@ class Config(_Section):
     spaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file; editors of some systems put a byte-order mark first, or write UTF-16.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with its mark.
+    """
+    content = path.read_bytes()
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig").replace("\r\n", "\n")
+
+
 def load_config(path: Path) -> Config:
     """Read and check ``foldsmith.toml``.
 
@@ -217,7 +228,7 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise InputError(f"no {path.name} in {path.parent}; start with 'foldsmith run --train … --test … --target …'")
     try:
-        record = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        record = tomlkit.parse(read_config_text(path)).unwrap()
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     its_format = record.get("format", FORMAT)
@@ -295,7 +306,7 @@ def change_data(path: Path, data: dict[str, Any]) -> None:
 
 def _change(path: Path, sections: dict[str, dict[str, Any]]) -> None:
     load_config(path)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(read_config_text(path))
     for section, values in sections.items():
         table: Any = document.setdefault(section, tomlkit.table())
         for key, value in values.items():

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -146,6 +146,45 @@ def read_target_column(path: Path, name: str) -> pd.Series:
     return _as_numbers(read_frame(path, columns=[name], as_text=[name])[name], decimal_mark(path))
 
 
+@dataclass(frozen=True)
+class _Names:
+    """What the columns of both files are called.
+
+    Args:
+        id_column: the id's name in train, None where train has none.
+        test_id: its name in test, None where test has none.
+        stored: names of test that train writes otherwise, by train's name.
+        remarks: one sentence for each of those.
+    """
+
+    headers: tuple[list[str], list[str]]
+    id_column: str | None
+    test_id: str | None
+    stored: dict[str, str]
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, train: Path, test: Path, target: str, id_column: str | None, test_id: str | None) -> Self:
+        """Read both headers and match them.
+
+        Raises:
+            InputError: the target or an id is not there, or two names are alike.
+        """
+        header = read_header(train)
+        if target not in header:
+            raise InputError(unknown_column("target", target, train, header))
+        test_header = read_header(test)
+        id_in_test = id_column if test_id is None else test_id or None
+        for name, path, names in ((id_column, train, header), (id_in_test, test, test_header)):
+            if name is not None and name not in [*names, *index_columns(path)]:
+                raise InputError(unknown_column("id", name, path, names))
+        shared = [name for name in header if name not in (target, id_column)]
+        spare = [name for name in test_header if name not in (id_column, id_in_test)]
+        stored = match_names(shared, spare, where=(train.name, test.name))
+        told = tuple(f"{test.name}: column {other!r} is {name!r} of {train.name}" for name, other in stored.items())
+        return cls((header, test_header), id_column, id_in_test, stored, told)
+
+
 def read_frames(
     train: Path,
     test: Path,
@@ -174,42 +213,40 @@ def read_frames(
     Raises:
         InputError: a missing file, target or id column, a target inside test, duplicated ids.
     """
-    header = read_header(train)
-    if target not in header:
-        raise InputError(unknown_column("target", target, train, header))
-    test_header = read_header(test)
-    shared = [name for name in header if name != target]
-    stored = match_names(shared, test_header, where=(train.name, test.name))
-    matched = [f"{test.name}: column {other!r} is {name!r} of {train.name}" for name, other in stored.items()]
-    id_in_test = test_id if test_id is not None or id_column is None else stored.get(id_column, id_column)
-    for name, path, names in ((id_column, train, header), (id_in_test, test, test_header)):
-        if name and name not in [*names, *index_columns(path)]:
-            raise InputError(unknown_column("id", name, path, names))
-    ids = {name for name in (id_column, id_in_test) if name}
+    names = _Names.of(train, test, target, id_column, test_id)
+    ids = {name for name in (names.id_column, names.test_id) if name is not None}
     texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
-    train_frame = read_words(train, columns=_with_id(header, id_column), as_text=texts)
-    test_texts = {stored.get(name, name) for name in texts}
-    test_frame = read_words(test, columns=_with_id(test_header, id_in_test), as_text=test_texts)
+    train_frame = read_words(train, columns=_with_id(names.headers[0], names.id_column), as_text=texts)
+    test_texts = {names.stored.get(name, name) for name in texts}
+    test_frame = read_words(test, columns=_with_id(names.headers[1], names.test_id), as_text=test_texts)
     spelled = number_holes(train, train_frame) | number_holes(test, test_frame)
-    test_frame = test_frame.rename(columns={other: name for name, other in stored.items()})
-    if id_column is not None and id_column not in test_frame:
-        test_frame[id_column] = test_frame[id_in_test] if id_in_test else _row_numbers(len(test_frame))
+    test_frame = test_frame.rename(columns={other: name for name, other in names.stored.items()})
     words = disagreeing(train_frame, test_frame, leave=[target, *texts])
     train_frame = words_again(train, train_frame, words, {})
-    test_frame = words_again(test, test_frame, words, stored)
+    test_frame = words_again(test, test_frame, words, names.stored)
     _lost_words_again(train, train_frame, test_frame, {})
-    _lost_words_again(test, test_frame, train_frame, stored)
+    _lost_words_again(test, test_frame, train_frame, names.stored)
     holes = settle_holes(
         train_frame, test_frame, number_holes=spelled, keep=keep_na, decide=decide_na, as_text={*ids, target}
     )
     if is_csv(train) and target not in ids:
         train_frame[target] = _as_numbers(train_frame[target], decimal_mark(train))
-    if id_column is not None:
-        check_ids(train_frame[id_column], test_frame[id_column], id_column)
-    elif id_in_test:
-        check_ids(None, test_frame[id_in_test], id_in_test)
-    told = (*remarks(train), *remarks(test), *matched, *holes.remarks)
+    _join_ids(train_frame, test_frame, names)
+    told = (*remarks(train), *remarks(test), *names.remarks, *holes.remarks)
     return Frames(train_frame, test_frame, told, holes.kept)
+
+
+def _join_ids(train: pd.DataFrame, test: pd.DataFrame, names: _Names) -> None:
+    """Give test its ids under train's name, and refuse ids that do not name rows."""
+    if names.id_column is None:
+        if names.test_id is not None:
+            check_ids(None, test[names.test_id], names.test_id)
+        return
+    if names.test_id is None:
+        test[names.id_column] = _row_numbers(len(test))
+    elif names.test_id != names.id_column:
+        test[names.id_column] = test[names.test_id]
+    check_ids(train[names.id_column], test[names.id_column], names.id_column)
 
 
 def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
@@ -282,7 +319,8 @@ def open_dataset(
     data = config.data
     # What was added later counts only where it is used: folders from before keep their names.
     later: list[Any] = [part for part in (config.problem.classes, data.test_id) if part is not None]
-    later += [list(data.keep_na)] if data.keep_na else []
+    if data.keep_na:
+        later.append(list(data.keep_na))
     train_fingerprint = digest(
         file_digest(paths[0]), data.target, data.id, data.positive, config.problem.task, dict(config.columns), *later
     )
@@ -366,7 +404,7 @@ def _store(
         write_json(_remarks_path(folder, train_name), {"remarks": list(told)})
         _save_ids(folder, train_name, frames.train, data.id)
         save_table(typed_train, train_folder)
-    _save_ids(folder, test_name, frames.test, test_id_of(data) and (data.id or data.test_id))
+    _save_ids(folder, test_name, frames.test, test_id_of(data))
     write_json(_remarks_path(folder, test_name), {"remarks": [*frames.remarks, *test_remarks]})
     write_json(folder.tables / f"{test_name}.test.json", {"train": train_name})
     save_table(typed_test, folder.tables / test_name)

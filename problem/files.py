@@ -77,8 +77,17 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 def json_bytes(record: dict[str, Any]) -> bytes:
     """A JSON record as :func:`write_json` writes it."""
-    text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True)
-    return text.encode() + b"\n"
+    text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True, default=_plain)
+    return text.encode(errors="backslashreplace") + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: NumPy's numbers and arrays, paths."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} is no JSON value")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ __all__ = [
     "remarks",
 ]
 
+_EMPTY = ["", " "]  # what is missing in a column that is read as text: there "NA" is a name like any other
+
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 

@@ -30,6 +30,7 @@ from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
 from foldsmith.search.cgroups import cgroup_limits
 from foldsmith.search.memory import PeakWatch, is_gpu_oom
+from foldsmith.search.processes import staying
 from foldsmith.search.rounds import chosen_round, inner_split, own_best
 from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
@@ -125,7 +126,7 @@ class Workbench:
         n_recent: int = 8,
         on_over_limit: Callable[[Job, int], None] = lambda job, peak: None,
     ) -> None:
-        self._root = root
+        self._root = root.absolute()
         self._on_over_limit = on_over_limit
         self._cache = FoldCache(room_for_cache() if cache_bytes is None else cache_bytes)
         self._families: dict[str, Family] = {}
@@ -208,14 +209,16 @@ class Workbench:
             )
 
     def run(self, job: Job) -> JobResult:
-        """Do the job; any error becomes a fault of the result."""
+        """Do the job; any error becomes a fault of the result, and the working directory stays what it was."""
         began = time.perf_counter()
-        with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+        with staying(self._root), PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
             self._watch = watch
             try:
                 self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
-            except Exception as error:  # a failing fold must end one trial, never the worker
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a failing fold, or one that calls sys.exit, ends one trial, not the worker
                 fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
                 result = JobResult(job, 0.0, fault=fault)
         return replace(
