@@ -2,14 +2,23 @@
 
 import json
 import math
+import sys
 from typing import Any
 
 import click
 
 
 def print_json(record: Any) -> None:
-    """Print one JSON value; numbers that JSON has no word for (nan, infinity) become null."""
-    click.echo(json.dumps(plain(record), ensure_ascii=False))
+    """Print one JSON value; numbers that JSON has no word for (nan, infinity) become null.
+
+    Characters that stdout cannot spell are escaped as JSON does it.
+    """
+    text = json.dumps(plain(record), ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain(record))
+    click.echo(text)
 
 
 def plain(value: Any) -> Any:

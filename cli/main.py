@@ -1,9 +1,11 @@
 """``foldsmith``: the root command, and errors turned into one line and an exit code."""
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import click
 
 from foldsmith._version import __version__
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.cli.machine import machine_fault, one_line
+from foldsmith.problem.errors import FoldsmithError, FoldsmithWarning
 
 ARGUMENTS = "foldsmith.arguments"  # in a context's meta: the words of the command line
 
@@ -47,12 +50,22 @@ COMMANDS = {
     "service": ("service", "Print a systemd unit that resumes the search after a reboot."),
     "space": ("spaces", "Show the search spaces, or shrink one around its best trials."),
     "portfolio": ("spaces", "Learn starting points from finished competitions."),
+    "repair": ("repairing", "Mend the studies' journal after damage; keeps every member."),
     "mirror": ("mirroring", "Copy members and studies to an object store, and back."),
 }
 
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and lines, and imports a command only when it is used."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a file that ends too early is no Ctrl-D, which click would take it for."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise FoldsmithError(
+                f"a file that was read ends too early ({error}); 'foldsmith check --deep' names it"
+            ) from error
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -98,6 +111,14 @@ def root(ctx: click.Context, folder: Path) -> None:
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad input, 3 refused, 130 interrupted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", FoldsmithWarning)
+        warnings.showwarning = _show_warning
+        code = _run(arguments)
+    return _flushed(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         result: Any = root.main(list(arguments), prog_name="foldsmith", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -115,16 +136,53 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; finished folds are saved, go on with 'foldsmith resume'", err=True)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:  # our own fault: keep the traceback, it is what a bug report needs
-        traceback.print_exc()
+    except SystemExit as error:  # click's and rich's answer to a reader that is gone
+        return error.code if isinstance(error.code, int) else 1
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            return _let_go_of_stdout()
+        if (line := machine_fault(error)) is not None:
+            _say_error(line)
+            return 1
+        traceback.print_exc()  # our own fault: it is what a bug report needs
         _say_error(f"{type(error).__name__}: {error}")
         return 1
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Ours as one line; those of libraries as Python shows them."""
+    if issubclass(category, FoldsmithWarning):
+        click.echo(f"warning: {one_line(str(message))}", err=True)
+    elif sys.stderr is not None:
+        sys.stderr.write(warnings.formatwarning(message, category, *where[:2]))
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all that was printed has really left this process: a pipe may be closed, a device full."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return _let_go_of_stdout()
+    except OSError as error:
+        _let_go_of_stdout()
+        _say_error(f"the output could not be written: {error.strerror}")
+        return 1
+    except ValueError:  # closed by whoever called us
+        pass
+    return code
+
+
+def _let_go_of_stdout() -> int:
+    """What is still to be written goes nowhere, or Python would complain about it when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return 1
+
+
 def _say_error(message: str) -> None:
     """One line of printable characters, whatever stands in a file name or a column name."""
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))
-    click.echo(f"error: {line}", err=True)
+    with contextlib.suppress(OSError):  # nobody hears it: the exit code says it
+        click.echo(f"error: {one_line(message)}", err=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: foldsmith report")
-@click.option("--out", type=PATH, help="Where to write; report.html in the competition folder by default.")
+@click.option("-o", "--out", type=PATH, help="Where to write; report.html in the competition folder by default.")
 @click.option("--member", default="", help="Whose predictions are looked at; the best blend by default.")
 @click.option("--serve", is_flag=True, help="Serve a page where single predictions are sorted, filtered and searched.")
 @click.option(

@@ -419,6 +419,8 @@ def print_status(status: "Status") -> None:
     out.print(Text(f"{status.folder} · {status.metric} · {running}"), soft_wrap=True)
     if status.other_drivers:
         fact(out, "drivers", f"and {' and '.join(map(str, status.other_drivers))} on the same study")
+    if status.note:
+        fact(out, "note", status.note, "yellow")
     fact(out, "rig", status.rig)
     fact(out, "folds", status.folds)
     unfinished = "running" if status.driver is not None else "unfinished"

@@ -142,13 +142,16 @@ def watch(folder: Path) -> int:
     from foldsmith.cli.progress import Progress
     from foldsmith.cli.tables import print_status
     from foldsmith.flow.heartbeat import beats, ending
+    from foldsmith.flow.searched import open_searched
     from foldsmith.flow.status import status as read_status
-    from foldsmith.problem.contract import open_problem
     from foldsmith.problem.files import read_json
 
-    problem = open_problem(folder)
+    searched = open_searched(folder)
+    problem = searched.problem
+    if searched.note:
+        click.echo(searched.note, err=True)
     seat, driver = _driver(problem.folder)
-    request = read_json(seat.launch)["request"] if seat.launch.exists() else {}
+    request = read_json(seat.launch).get("request", {}) if seat.launch.exists() else {}
     started, budget_seconds = request.get("started"), request.get("budget_seconds")
     console = Console(stderr=True, highlight=False)
     try:

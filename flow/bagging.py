@@ -1,5 +1,6 @@
 """What a blend's test prediction gains from being a mean over the folds' models; see :mod:`..ensembling.bag_gain`."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from foldsmith.ensembling.bag_gain import MAX_ROWS, BagGain, expected_bag_gain
 from foldsmith.ensembling.task import EnsembleResult
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning
 from foldsmith.problem.goal import Outputs
 from foldsmith.results.members import MemberStore
 
@@ -41,7 +43,12 @@ def _fold_tests(problem: Problem, members: MemberStore, name: str, rows: NDArray
     stores = [members.fold(name, 0, fold) for fold in range(problem.plan.n_folds)]
     if not all((store.path / "test.npy").exists() for store in stores):
         return ()
-    tests = [store.test() for store in stores]
-    if any(len(test) != problem.data.test.n_rows for test in tests):
+    shape = (problem.data.test.n_rows, problem.goal.n_outputs)
+    try:
+        tests = [store.test() for store in stores]
+    except DamagedFileError as error:
+        warnings.warn(f"the gain of the mean over folds goes without {name}: {error}", FoldsmithWarning, stacklevel=2)
+        return ()
+    if any(test.shape != shape or not np.isfinite(test[rows]).all() for test in tests):
         return ()
     return [np.asarray(test[rows]) for test in tests]

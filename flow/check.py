@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from foldsmith.flow.submission import why_not_comparable
 from foldsmith.problem.audit.audit import Audit, audit
 from foldsmith.problem.audit.findings import Finding, by_severity
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.soundness import why_damaged
 
 CLAIMED = 1e-6  # relative difference of a recomputed score from the stored one
 QUICK_SECONDS = 2.0
@@ -34,16 +33,15 @@ def check_member(problem: Problem, members: MemberStore, member: Member) -> Iter
     """Whether a complete member's out-of-fold prediction is whole and has the score that its record says (L18)."""
     if member.scores is None or why_not_comparable(problem, member):
         return
-    oof = members.oof(member.id)
-    covered = problem.plan.coverage(0)
-    holes = int((~np.isfinite(oof).all(axis=1) & covered).sum())
     advice = "restore its folder from a copy, or delete it and let 'resume' fit it again"
-    if len(oof) != len(covered) or (holes and member.kind == "trial"):
-        yield Finding(
-            "member_damaged", "error", f"{member.id} has no prediction for {holes} rows that the folds cover", advice
-        )
+    if reason := why_damaged(problem, members, member):
+        yield Finding("member_damaged", "error", f"{member.id} is damaged: {reason}", advice)
         return
-    value = score_oof(problem.judge, oof).value
+    for store in members.stored_folds(member.id):
+        if store.state(verify=True) != "done":
+            message = f"{store.path} of {member.id} is not what its records vouch for; its predictions are whole"
+            yield Finding("fold_damaged", "warning", message, "its models predict no new rows; restore it from a copy")
+    value = score_oof(problem.judge, members.oof(member.id)).value
     if abs(value - member.scores.value) > CLAIMED * max(1e-3, abs(member.scores.value)):
         yield Finding(
             "score_mismatch",

@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foldsmith.flow.setup import SetupRequest
+from foldsmith.flow.notebook import observer
+from foldsmith.flow.setup import SetupRequest, check_same_words
 from foldsmith.flow.setup import init as set_up
 from foldsmith.problem.config import Executor
 from foldsmith.problem.decoration import Decorations
+from foldsmith.problem.folder import Folder
 from foldsmith.problem.plain import as_names, takes_plain
 from foldsmith.problem.standard_streams import fill_standard_streams
 
@@ -66,6 +68,12 @@ class Blend:
     foreign: tuple[str, ...] = ()
     bag_gain: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Blend({self.id!r}, {self.method}, {len(self.weights)} members, nested {self.metric} "
+            f"{self.nested_score:.6g} ±{self.nested_sem:.2g}, in-sample {self.in_sample_score:.6g})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
         return vars(self).copy()
@@ -82,6 +90,12 @@ class RunResult:
     metric: str
     seconds: float
     report: "SearchReport"
+
+    def __repr__(self) -> str:
+        return (
+            f"RunResult({str(self.submission)!r}, {self.n_members} members, {self.blend!r}, best {self.best!r}, "
+            f"{self.seconds:.1f} s)"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """One object for programs."""
@@ -109,7 +123,6 @@ class Competition:
 
     def __init__(self, root: Path) -> None:
         from foldsmith.problem.config import load_config
-        from foldsmith.problem.folder import Folder
 
         fill_standard_streams()
         self.root = Path(root).absolute()  # a notebook may change its folder later
@@ -167,7 +180,7 @@ class Competition:
             until: when to end, as ``"07:30"`` (the next such local time) or ``"2026-11-23T07:30"``.
             workers: folds that run side by side; all cores by default.
             executor: ``"auto"``, ``"ray"``, ``"local"``, ``"inline"`` or ``"tune"``.
-            observe: gets a snapshot several times a second.
+            observe: gets a snapshot several times a second; in a notebook a line of progress is shown without it.
             options: the other fields of :class:`foldsmith.flow.launch.SearchRequest`, such as ``pruner`` and ``gpus``.
         """
         from foldsmith.flow.durations import parse_duration, parse_until
@@ -234,7 +247,8 @@ class Competition:
     def _search(self, request: "SearchRequest", observe: "Observer | None") -> "SearchReport":
         from foldsmith.flow.search import search
 
-        return search(self.problem, request, observe or (lambda snapshot: None))
+        with observer(self.problem.metric, observe) as told:
+            return search(self.problem, request, told)
 
     @takes_plain
     def blend(
@@ -458,14 +472,22 @@ def _as_blend(member: "Member") -> Blend:
 
 @takes_plain
 def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, **options: Any) -> Competition:
-    """Set up a competition folder.
+    """Set up a competition folder; called again with the same words, open it.
 
     Args:
         root: the folder to make.
         train, test, target: files and the column to predict.
         options: the other fields of :class:`foldsmith.flow.setup.SetupRequest`.
+
+    Raises:
+        InputError: whatever is wrong with the files or the words; then nothing was written.
+        ContractError: ``root`` was set up with other words.
     """
-    set_up(Path(root), SetupRequest(Path(train), Path(test), target, **options))
+    request = SetupRequest(Path(train), Path(test), target, **options)
+    if Folder(Path(root)).config.exists():
+        check_same_words(Path(root), request)
+    else:
+        set_up(Path(root), request)
     return Competition(Path(root))
 
 

@@ -12,6 +12,7 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.resampled import resampled_scorer
 from foldsmith.problem.scoring import crossfitted_labels
 from foldsmith.results.members import MemberStore
+from foldsmith.results.soundness import sound
 from foldsmith.results.top import ranked
 
 DRAWS = (50, 400)
@@ -51,7 +52,7 @@ def estimate_curse(problem: Problem, members: MemberStore, seed: int = 0) -> Cur
         InputError: fewer than two members.
     """
     found = [one for one in members.all() if one.kind != "blend" and why_not_comparable(problem, one) is None]
-    best = ranked(found, greater_is_better=problem.metric.greater_is_better)
+    best = ranked(sound(problem, members, found), greater_is_better=problem.metric.greater_is_better)
     if len(best) < 2:
         raise InputError(f"{len(best)} member(s): there was nothing to choose from")
     oofs = {one.id: members.oof(one.id) for one in best}

@@ -17,13 +17,14 @@ from foldsmith.ensembling.methods import check_method, ensemble
 from foldsmith.ensembling.task import BlendTask, EnsembleResult
 from foldsmith.flow.bagging import blend_bag_gain
 from foldsmith.flow.models import ModelKeeper
-from foldsmith.flow.submission import why_not_comparable, why_not_current, write_current
+from foldsmith.flow.submission import why_not_current, why_not_judged, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.goal import Outputs
 from foldsmith.results.external import foreign_folds
 from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.soundness import sound, why_damaged
 from foldsmith.results.top import ranked
 
 FEW_CANDIDATES = 10
@@ -34,6 +35,8 @@ AUTO_COST = 20  # what it is taken to cost in greedy selections before it was tr
 def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | None = None) -> list[Member]:
     """Complete members with a current test prediction, best first; only ``names`` if given.
 
+    A member whose stored predictions are damaged is left out, with a warning.
+
     Blends take part only if they are named: as a further level, by their nested predictions.
 
     Raises:
@@ -41,13 +44,14 @@ def candidates(problem: Problem, members: MemberStore, names: Sequence[str] | No
         InputError: a named member cannot be blended.
     """
     if names is None:
-        chosen = [
+        current = [
             member for member in members.all() if member.kind != "blend" and why_not_current(problem, member) is None
         ]
+        chosen = sound(problem, members, current)
     else:
         chosen = [members.get(name) for name in dict.fromkeys(names)]
         for member in chosen:
-            if reason := why_not_current(problem, member):
+            if reason := why_not_current(problem, member) or why_damaged(problem, members, member):
                 raise InputError(f"{member.id} cannot be blended: {reason}; leave it out")
     return ranked(chosen, greater_is_better=problem.metric.greater_is_better)
 
@@ -77,6 +81,13 @@ class Blended:
     result: EnsembleResult
     test: Outputs
     members: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        result = self.result
+        return (
+            f"Blended({result.method}, {len(result.weights)} of {len(self.members)} members, "
+            f"nested {result.nested.value:.6g})"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,7 @@ def compare_members(problem: Problem, members: MemberStore, first: str, second: 
         InputError: one is not complete, or belongs to other folds.
     """
     for name in (first, second):
-        if reason := why_not_comparable(problem, members.get(name)):
+        if reason := why_not_judged(problem, members, members.get(name)):
             raise InputError(f"{name} cannot be compared: {reason}")
     return compare(problem.judge, members.oof(first), members.oof(second))
 
@@ -180,13 +191,18 @@ def keep_blend(problem: Problem, members: MemberStore, blended: Blended, name: s
             "foreign": [member_id for member_id in result.weights if foreign_folds(members.get(member_id))],
         },
     )
-    members.finish(member, result.nested_oof, blended.test)
+    try:
+        members.finish(member, result.nested_oof, blended.test)
+    except BaseException:  # a full disk: no half of a blend is left
+        members.discard(name)
+        raise
     return member
 
 
 def best_blend(problem: Problem, members: MemberStore) -> Member | None:
     """The stored blend with the best nested score for the test file as it is now."""
     blends = [m for m in members.all() if m.kind == "blend" and why_not_current(problem, m) is None]
+    blends = sound(problem, members, blends)
     return next(iter(ranked(blends, greater_is_better=problem.metric.greater_is_better)), None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from foldsmith.flow.submission import why_not_comparable
+from foldsmith.flow.submission import why_not_judged
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.results.ledger import Entry, read_ledger
@@ -123,9 +123,9 @@ def _judged(problem: Problem, members: MemberStore) -> tuple[list[Entry], dict[s
     for entry in read_ledger(problem.folder).entries:
         if entry.state == "rejected":
             left_out[entry.file] = "it was rejected"
-        elif not entry.member or not members.has(entry.member):
+        elif not entry.member or (member := members.find(entry.member)) is None:
             left_out[entry.file] = "its member is not known"
-        elif reason := why_not_comparable(problem, members.get(entry.member)):
+        elif reason := why_not_judged(problem, members, member):
             left_out[entry.file] = reason
         elif entry.validation is None:
             left_out[entry.file] = "it has no validation score"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from foldsmith.problem.errors import DamagedFileError
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.search.locks import MAX_SEATS, lock_owner
@@ -44,10 +45,11 @@ def last_beat(folder: Folder) -> Heartbeat | None:
     """The last beat of the last driver, dead or alive; None before its first one."""
     try:
         record = read_json(folder.driver)
-    except FileNotFoundError:
-        return None
-    snapshot: Snapshot = _from_json(Snapshot, record["snapshot"])
-    return Heartbeat(record["at"], record["seconds_left"], _with_standing(folder, snapshot))
+        snapshot: Snapshot = _from_json(Snapshot, record["snapshot"])
+        at, left = float(record["at"]), record["seconds_left"]
+        return Heartbeat(at, None if left is None else float(left), _with_standing(folder, snapshot))
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError, ValueError, AttributeError):
+        return None  # a damaged one: the next beat replaces it
 
 
 def driver_of(folder: Folder) -> int | None:
@@ -100,9 +102,9 @@ def _standing(folder: Folder) -> Path:
 def _with_standing(folder: Folder, snapshot: Snapshot) -> Snapshot:
     try:
         record = read_json(_standing(folder))
-    except FileNotFoundError:
+        return replace(snapshot, ensemble=(record["value"], record["sem"]), ensemble_size=record["size"])
+    except (FileNotFoundError, DamagedFileError, KeyError):
         return snapshot
-    return replace(snapshot, ensemble=(record["value"], record["sem"]), ensemble_size=record["size"])
 
 
 def _from_json(kind: Any, value: Any) -> Any:

@@ -5,10 +5,12 @@ import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from foldsmith.flow.durations import show_clock
 from foldsmith.problem.config import Executor, Policy, Pruner
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.errors import InputError
+from foldsmith.problem.errors import DamagedFileError, InputError
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.plain import as_names, plain
@@ -60,6 +62,9 @@ class SearchRequest:
             object.__setattr__(self, "gpus", tuple(map(str, as_names(self.gpus))))
 
 
+_REQUEST = TypeAdapter(SearchRequest)
+
+
 def within(until: float | None, budget_seconds: float | None, started: float) -> float | None:
     """The time budget of a call that begins at ``started`` and ends by ``until``; both since the epoch.
 
@@ -79,7 +84,9 @@ def remember(problem: Problem, request: SearchRequest) -> None:
     """
     folder = problem.folder
     record = {**asdict(request), "storage": None}
-    write_json(folder.launch, {"request": record, "test_fingerprint": problem.data.test_fingerprint})
+    data = problem.data
+    prints = {"train_fingerprint": data.train_fingerprint, "test_fingerprint": data.test_fingerprint}
+    write_json(folder.launch, {"request": record, **prints})
     folder.storage_url.unlink(missing_ok=True)
     if request.storage is not None:
         with open(os.open(folder.storage_url, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -99,13 +106,10 @@ def last_request(problem: Problem) -> SearchRequest:
     """
     if not problem.folder.launch.exists():
         raise InputError(f"no search was started in {problem.folder.root} yet; use 'foldsmith run' or 'search'")
-    record: dict[str, Any] = read_json(problem.folder.launch)["request"]
-    gpus = None if record.get("gpus") is None else tuple(record["gpus"])
-    words = {**record, "families": tuple(record["families"]), "gpus": gpus, "storage": last_storage(problem.folder)}
-    request = SearchRequest(**{**words, "started": time.time()})
+    request = _stored_request(problem.folder)
     if request.budget_seconds is None:
         return request
-    left = read_json(problem.folder.driver)["seconds_left"] if problem.folder.driver.exists() else None
+    left = _seconds_left(problem.folder)
     left = request.budget_seconds if left is None else left
     if request.until is not None and request.until - request.started < 1:
         raise InputError(
@@ -115,3 +119,25 @@ def last_request(problem: Problem) -> SearchRequest:
     if left < 1:
         raise InputError("the last search used its whole time; go on with 'foldsmith run --time-budget 10m'")
     return replace(request, budget_seconds=within(request.until, left, request.started))
+
+
+def _stored_request(folder: Folder) -> SearchRequest:
+    try:
+        record: dict[str, Any] = read_json(folder.launch)["request"]
+        gpus = None if record.get("gpus") is None else tuple(record["gpus"])
+        words = {**record, "families": tuple(record["families"]), "gpus": gpus, "storage": last_storage(folder)}
+        return _REQUEST.validate_python({**words, "started": time.time()})
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}, or start a new search with 'foldsmith search' or 'run'") from None
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise DamagedFileError(
+            f"{folder.launch} does not say what the last search was; start a new one with 'foldsmith search' or 'run'"
+        ) from None
+
+
+def _seconds_left(folder: Folder) -> float | None:
+    """Of the last search's time budget, as its driver told it last; None where it told nothing."""
+    try:
+        return float(read_json(folder.driver)["seconds_left"])
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError, ValueError):
+        return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from foldsmith.flow.shake import draw_scores, groups_of
-from foldsmith.flow.submission import why_not_comparable
+from foldsmith.flow.submission import why_not_judged
 from foldsmith.problem.config import LeaderboardSection
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -155,7 +155,8 @@ def public_noise(
     of_member: dict[str, float] = {}
     groups = groups_of(problem) if entries else None
     for name in dict.fromkeys(entry.member for entry in entries):
-        if name and members.has(name) and why_not_comparable(problem, members.get(name)) is None:
+        member = members.find(name) if name else None
+        if member is not None and why_not_judged(problem, members, member) is None:
             (scores,) = draw_scores(problem.judge, [members.oof(name)], [size], groups=groups).by_size
             of_member[name] = float(np.nanstd(scores[:, 0], ddof=1))
     return {entry.file: of_member[entry.member] for entry in entries if entry.member in of_member}

@@ -30,6 +30,7 @@ from foldsmith.problem.prediction_file import read_npy
 from foldsmith.problem.row_key import RowKey
 from foldsmith.results.external import PREFIX, FoldMark, foreign_folds
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.soundness import sound, why_damaged
 
 KIND = "foldsmith oof bank"
 
@@ -70,7 +71,7 @@ def export_bank(
 
 def _chosen(problem: Problem, members: MemberStore, names: Sequence[str]) -> list[Member]:
     if not names:
-        chosen = members.all(contract=problem.contract, states=["complete"])
+        chosen = sound(problem, members, members.all(contract=problem.contract, states=["complete"]))
         if not chosen:
             raise InputError("there is no complete member to export yet; run 'foldsmith search' first")
         return chosen
@@ -82,6 +83,8 @@ def _chosen(problem: Problem, members: MemberStore, names: Sequence[str]) -> lis
             raise InputError(
                 f"{member.id} cannot be exported: it was made for another train file, metric or fold plan; leave it out"
             )
+        if reason := why_damaged(problem, members, member):
+            raise InputError(f"{member.id} cannot be exported: {reason}")
     return chosen
 
 

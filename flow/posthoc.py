@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from foldsmith.flow.submission import stored_decision, why_not_comparable
+from foldsmith.flow.submission import stored_decision, why_not_judged
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.scoring import score_oof, score_values
@@ -46,7 +46,7 @@ def posthoc(problem: Problem, member_id: str) -> Posthoc:
         raise InputError(f"metric {problem.metric.name} needs no labels, so there is no threshold or cut point to fit")
     members = MemberStore(problem.folder)
     member = members.get(member_id)
-    if reason := why_not_comparable(problem, member):
+    if reason := why_not_judged(problem, members, member):
         raise InputError(f"{member_id} cannot be judged: {reason}")
     oof = members.oof(member_id)
     scores = score_oof(problem.judge, oof)

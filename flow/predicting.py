@@ -67,8 +67,8 @@ class Predictor:
             if member.kind != "trial":
                 return f"{member.id} was made elsewhere"
             for store in self._stores(member, self._family(member)):
-                if store.state() == "missing" or store.fitted().get("model_dropped"):
-                    return f"the models of {member.id} are not kept"
+                if reason := _why_unfit(member, store):
+                    return reason
         except InputError as error:
             return str(error)
         return None
@@ -79,10 +79,10 @@ class Predictor:
         return [self._members.fold(member.id, 0, fold) for fold in range(self._problem.plan.n_folds)]
 
     def _load(self, member: Member, family: Family, store: FoldStore) -> FittedFold:
-        if store.state() == "missing" or store.fitted().get("model_dropped"):
+        if reason := _why_unfit(member, store):
             raise InputError(
-                f'the models of {member.id} are not kept, so it cannot predict new rows; set keep_models = "all" in '
-                "[store] before a search to keep every model"
+                f'{reason}, so it cannot predict new rows; set keep_models = "all" in [store] before a search to keep '
+                "every model"
             )
         return family.load(store.path)
 
@@ -97,6 +97,15 @@ class Predictor:
         if version and version != version.partition("+features-")[0] + mine:
             raise InputError(f"{member.id} was fitted with other features than the code has now; put the code back")
         return family if self._features is None else Featured(family, self._features)
+
+
+def _why_unfit(member: Member, store: FoldStore) -> str | None:
+    """Why a stored model cannot predict: not kept, or not the one that its record vouches for; None when it can."""
+    if not store.path.exists():
+        return f"the models of {member.id} are not kept"
+    if store.state(verify=True) == "missing":
+        return f"a model of {member.id} is damaged ({store.path})"
+    return f"the models of {member.id} are not kept" if store.fitted().get("model_dropped") else None
 
 
 def _round(store: FoldStore) -> int | None:

@@ -1,6 +1,7 @@
 """A search from the first lock to the last member, with the running ensemble beside it."""
 
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.decoration import Decorations
-from foldsmith.problem.errors import FoldsmithError, InputError, UnknownNameError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
 from foldsmith.problem.standard_streams import fill_standard_streams
 from foldsmith.problem.urls import hide_password
@@ -62,6 +63,15 @@ class SearchReport:
     skipped: dict[str, str]
     blended: Blended | None
     warning: str | None = None
+
+    def __repr__(self) -> str:
+        parts = [self.ended.replace("_", " "), f"blended {self.blended!r}"]
+        if self.skipped:
+            names = ", ".join(list(self.skipped)[:5]) + (", …" if len(self.skipped) > 5 else "")
+            parts.append(f"skipped {names}")
+        if self.warning:
+            parts.append(f"warning {textwrap.shorten(self.warning, 120, placeholder=' …')!r}")
+        return f"SearchReport({'; '.join(parts)})"
 
 
 def search(problem: Problem, request: SearchRequest, observe: Observer = lambda snapshot: None) -> SearchReport:
@@ -139,12 +149,11 @@ def check(problem: Problem, request: SearchRequest) -> None:
 
 def _has_submission(problem: Problem) -> bool:
     """Whether ``current.csv`` was made for the test file as it is now."""
-    launch = problem.folder.launch
-    return (
-        current_path(problem).exists()
-        and launch.exists()
-        and read_json(launch)["test_fingerprint"] == problem.data.test_fingerprint
-    )
+    try:
+        made_for = read_json(problem.folder.launch).get("test_fingerprint")
+    except (FileNotFoundError, DamagedFileError):
+        return False
+    return current_path(problem).exists() and made_for == problem.data.test_fingerprint
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,7 @@ def _make_driver(problem: Problem, request: SearchRequest, beside: Beside) -> Dr
         request.model_seed or 0,
         request.sampler_seed or 0,
         policy=request.policy or "auto",
-        racer=_racer(request.pruner, problem.data.train.n_rows),
+        racer=racer_of(request.pruner, problem.data.train.n_rows),
         gpu_shares=plan.gpu_shares,
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
@@ -218,7 +227,7 @@ def _make_driver(problem: Problem, request: SearchRequest, beside: Beside) -> Dr
     )
 
 
-def _racer(pruner: Pruner | None, n_rows: int) -> str:
+def racer_of(pruner: Pruner | None, n_rows: int) -> str:
     """On big tables a fold or two for everyone and full cross-validation for what survives; else all folds."""
     if pruner not in (None, "auto"):
         return str(pruner)

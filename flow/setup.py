@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ from foldsmith.problem.dataset import (
     unknown_column,
 )
 from foldsmith.problem.decisions import default_decision
-from foldsmith.problem.errors import ContractError, InputError
-from foldsmith.problem.files import file_digest
+from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
+from foldsmith.problem.files import file_digest, read_json, write_json
 from foldsmith.problem.floors import missing_class_remarks
 from foldsmith.problem.fold_schemes import propose_n_folds
-from foldsmith.problem.folder import Folder
+from foldsmith.problem.folder import Folder, check_spelled, is_utf8
 from foldsmith.problem.goal import Task
 from foldsmith.problem.ids import IdFiles, IdNames, find_ids
 from foldsmith.problem.plain import as_names, plain
@@ -120,6 +120,14 @@ class Setup:
     reasons: dict[str, str]
     remarks: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        data, problem = self.data, self.config.problem
+        return (
+            f"Setup({str(self.folder.root)!r}, {data.target.name}: {problem.task}, {problem.metric}, "
+            f"{data.train.n_rows:,} train rows, {data.test.n_rows:,} test rows, {len(self.columns)} columns, "
+            f"{len(self.remarks)} remarks)"
+        )
+
 
 def init(root: Path, request: SetupRequest) -> Setup:
     """Read the tables, infer what was not said, check that it can work, write ``foldsmith.toml``.
@@ -148,13 +156,58 @@ def init(root: Path, request: SetupRequest) -> Setup:
     typed_test, remarks = _check(folder, config, frames, columns)
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
+    write_json(_words_path(folder), {"words": _words(request)})
     save_config(folder.config, config, reasons)
     told = (*data.remarks, *ids.remarks, *target.remarks, *remarks)
     return Setup(folder, config, data, columns, reasons, told)
 
 
+def _words_path(folder: Folder) -> Path:
+    """What a competition was set up with, in the words of the request."""
+    return folder.state / "init.json"
+
+
+def _words(request: SetupRequest) -> dict[str, Any]:
+    """A request as JSON values, its files as whole paths."""
+    return {one.name: _plain(getattr(request, one.name)) for one in fields(request)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return os.fsencode(value.resolve()).decode(errors="backslashreplace")
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
+
+
+def check_same_words(root: Path, request: SetupRequest) -> None:
+    """Refuse to set up again what was set up with other words; the same ones are no mistake: a cell was run again.
+
+    Raises:
+        ContractError: a word differs, or nobody knows with which words ``root`` was set up.
+    """
+    folder = Folder(root)
+    try:
+        before = read_json(_words_path(folder))["words"]
+        usual = {one.name: _plain(one.default) for one in fields(SetupRequest) if one.default is not MISSING}
+        before = {**usual, **before}
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
+        raise ContractError(
+            f"{folder.config} exists already; open it with open_competition, edit it, or choose another folder"
+        ) from None
+    for name, value in _words(request).items():
+        if value != before.get(name):
+            raise ContractError(
+                f"{folder.config} exists already, set up with {name}={before.get(name)!r}, not {value!r}; edit it, or "
+                "choose another folder"
+            )
+
+
 def check_writable(root: Path) -> None:
     """Refuse a competition folder that is a file or cannot be written to, before anything is made."""
+    check_spelled(root)
     if root.exists() and not root.is_dir():
         raise InputError(f"the output path {root} is a file; name a folder")
     parent = root
@@ -263,9 +316,16 @@ def _n_folds(request: SetupRequest, scheme: str, task: Task, frames: Frames, y: 
 
 
 def _stored_path(path: Path, root: Path) -> str:
-    """Relative to the competition folder where the file lies inside it, else absolute."""
+    """Relative to the competition folder where the file lies inside it, else absolute.
+
+    Raises:
+        InputError: it cannot be written into ``foldsmith.toml``.
+    """
     absolute, home = path.resolve(), root.resolve()
-    return str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
+    name = str(absolute.relative_to(home)) if absolute.is_relative_to(home) else str(absolute)
+    if not is_utf8(name):
+        raise InputError(f"the path {path} is not UTF-8, which foldsmith.toml is written in; rename it")
+    return name
 
 
 def _check(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.flow.submission import why_not_comparable
+from foldsmith.flow.submission import why_not_comparable, why_not_judged
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.fold_schemes import group_codes
@@ -16,6 +16,7 @@ from foldsmith.problem.reading import read_frame
 from foldsmith.problem.resampled import resampled_scorer
 from foldsmith.problem.scoring import Judge, crossfitted_labels
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.soundness import sound
 from foldsmith.results.top import ranked
 
 Floats = NDArray[np.float64]
@@ -104,7 +105,7 @@ def shake(problem: Problem, members: MemberStore, names: Sequence[str], public_s
     if len(chosen) < 2:
         raise InputError(f"{len(chosen)} candidate(s) to shake; give at least two members, or search for more")
     for member in chosen:
-        if reason := why_not_comparable(problem, member):
+        if reason := why_not_judged(problem, members, member):
             raise InputError(f"{member.id} cannot be shaken: {reason}; leave it out")
     n_test = problem.data.test.n_rows
     n_public = min(max(1, round(public_share * n_test)), n_test - 1)
@@ -116,7 +117,7 @@ def shake(problem: Problem, members: MemberStore, names: Sequence[str], public_s
 def best_candidates(problem: Problem, members: MemberStore) -> list[str]:
     """All blends and the best single members, up to thirty."""
     usable = [one for one in members.all() if why_not_comparable(problem, one) is None]
-    best = ranked(usable, greater_is_better=problem.metric.greater_is_better)
+    best = ranked(sound(problem, members, usable), greater_is_better=problem.metric.greater_is_better)
     blends = [one.id for one in best if one.kind == "blend"][: MAX_CANDIDATES // 2]
     singles = [one.id for one in best if one.kind != "blend"]
     return [*blends, *singles[: MAX_CANDIDATES - len(blends)]]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from foldsmith.flow.heartbeat import driven_seats, driver_of, ending, last_beat
-from foldsmith.problem.contract import open_problem
+from foldsmith.flow.searched import open_searched
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.folder import Folder
 from foldsmith.results.members import MemberStore
@@ -36,6 +36,7 @@ class Status:
         snapshot: the running driver's last snapshot.
         rig: this machine, and how a running search has cut it into slots.
         other_drivers: further processes that search here, on one study in a database.
+        note: what has changed since the search began; empty when nothing has.
     """
 
     folder: str
@@ -51,6 +52,7 @@ class Status:
     snapshot: dict[str, Any] | None
     rig: str
     other_drivers: list[int]
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -63,7 +65,8 @@ def status(root: Path) -> Status:
     Raises:
         InputError: no competition, or no folds yet.
     """
-    problem = open_problem(root)
+    searched = open_searched(root)
+    problem = searched.problem
     seats = driven_seats(problem.folder)
     folder = seats[0][0] if seats else problem.folder
     members = MemberStore(folder).all(contract=problem.contract)
@@ -90,6 +93,7 @@ def status(root: Path) -> Status:
         beat.snapshot.to_json() if beat is not None and owner is not None else None,
         (beat.snapshot.rig if beat is not None and owner is not None else "") or detect_rig().describe(),
         [driver for _, driver in seats[1:]],
+        searched.note,
     )
 
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.decisions import ClassMultipliers, Decision, decision_from_json
-from foldsmith.problem.errors import InputError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning, InputError
 from foldsmith.results.ledger import format_utc, new_entry, update_ledger, utc_now
 from foldsmith.results.members import Member, MemberStore
+from foldsmith.results.soundness import why_damaged
 from foldsmith.results.submissions import (
     SubmissionForm,
     constant_prediction,
@@ -70,6 +71,8 @@ def make_submission(problem: Problem, member_id: str) -> Path:
     member = members.get(member_id)
     if reason := why_not_current(problem, member):
         raise InputError(f"{member.id} cannot be submitted: {reason}; see 'foldsmith top' for those that can")
+    if reason := why_damaged(problem, members, member):
+        raise DamagedFileError(f"{member.id} cannot be submitted: {reason}")
     assert member.scores is not None
     decision = stored_decision(problem, members, member)
     form = submission_form(problem)
@@ -91,8 +94,8 @@ def _note(problem: Problem, member: Member, path: Path) -> None:
     entry = new_entry(path, member=member.id, utc=format_utc(utc_now()), **scores)
     try:
         update_ledger(problem.folder, lambda ledger: entry)
-    except InputError as error:
-        warnings.warn(f"{path.name} is written but not in the ledger: {error}", stacklevel=2)
+    except (InputError, OSError) as error:
+        warnings.warn(f"{path.name} is written but not in the ledger: {error}", FoldsmithWarning, stacklevel=2)
 
 
 def why_not_current(problem: Problem, member: Member) -> str | None:
@@ -113,6 +116,11 @@ def why_not_comparable(problem: Problem, member: Member) -> str | None:
     if member.contract != problem.contract:
         return "it was made for another train file, metric or fold plan"
     return None
+
+
+def why_not_judged(problem: Problem, members: MemberStore, member: Member) -> str | None:
+    """Why a member's out-of-fold predictions cannot be looked at: of other folds, or damaged; None when they can."""
+    return why_not_comparable(problem, member) or why_damaged(problem, members, member)
 
 
 def stored_decision(problem: Problem, members: MemberStore, member: Member) -> Decision | None:

@@ -17,7 +17,7 @@ from foldsmith.problem.files import digest, read_json, write_json
 from foldsmith.problem.fit_units import FitUnits
 from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.fold_schemes import repeat_seed
-from foldsmith.problem.folder import Folder
+from foldsmith.problem.folder import Folder, check_spelled
 from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, make_folds, read_assignment, spread_plan
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.metrics import Metric, get_metric
@@ -239,6 +239,7 @@ def open_problem(root: Path, *, freeze: bool = False, propose: bool = False) -> 
         InputError: no config, wrong files or values, or no fold plan and not ``freeze``.
         ContractError: the frozen fold plan and the config differ.
     """
+    check_spelled(root)
     folder = Folder(root)
     config = load_config(folder.config)
     data = open_dataset(folder, config)

@@ -3,8 +3,11 @@
 - FoldsmithError            1  something failed
   - InputError (ValueError) 2  a file, an option or a value given by the user is wrong
     - UnknownNameError (KeyError)  2  a name that is not registered; lists the nearest
+    - DamagedFileError  2  a stored file is cut off, empty, or not what it should be; names the file
   - ContractError           3  refused: it would break a frozen fold plan, a metric or another driver's work
   - MissingPackageError (ImportError)  1  an optional package is not installed
+
+FoldsmithWarning (UserWarning) is what goes on all the same, but must be known: the command line shows it as one line.
 """
 
 import difflib
@@ -49,6 +52,10 @@ class UnknownNameError(InputError, KeyError):
         return str(self.args[0])
 
 
+class DamagedFileError(InputError):
+    """A file that foldsmith stored is not what it wrote; the message names it."""
+
+
 class ContractError(FoldsmithError):
     """Refused, because it would change what stored results were made under."""
 
@@ -57,3 +64,7 @@ class ContractError(FoldsmithError):
 
 class MissingPackageError(FoldsmithError, ImportError):
     """An optional package is missing; the message names what to install."""
+
+
+class FoldsmithWarning(UserWarning):
+    """Something was left out or done otherwise than asked; the message says what and why."""

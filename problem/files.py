@@ -4,18 +4,22 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.errors import ContractError, DamagedFileError
+from foldsmith.problem.lock_files import LockFile, NoLocksError, try_flock
 
 FORMAT = 1
+LOCK_SECONDS = 0.02  # between two tries to get a lock
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_folder: bool = True) -> None:
@@ -33,8 +37,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_fold
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # what people know, not the temporary name
         raise
     if sync_folder:
         sync(path.parent)
@@ -42,13 +49,23 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_fold
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that do the same, until the block ends or the process dies."""
+    """Hold a folder against other processes that do the same, until the block ends or the process dies.
+
+    Where the file system has no locks a file names the holder; see :mod:`foldsmith.problem.lock_files`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
+    claims = LockFile(folder / ".lock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            while not try_flock(descriptor, fcntl.LOCK_EX):
+                time.sleep(LOCK_SECONDS)
+        except NoLocksError:
+            while not claims.try_acquire():
+                time.sleep(LOCK_SECONDS)
         yield
     finally:
+        claims.release()
         os.close(descriptor)  # gives the lock back
 
 
@@ -77,8 +94,11 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 def json_bytes(record: dict[str, Any]) -> bytes:
     """A JSON record as :func:`write_json` writes it."""
-    text = json.dumps({"format": FORMAT, **record}, ensure_ascii=False, indent=1, allow_nan=True, default=_plain)
-    return text.encode(errors="backslashreplace") + b"\n"
+    stamped = {"format": FORMAT, **record}
+    try:
+        return json.dumps(stamped, ensure_ascii=False, indent=1, default=_plain).encode() + b"\n"
+    except UnicodeEncodeError:  # a file name that is no UTF-8: JSON has escapes for its bytes
+        return json.dumps(stamped, indent=1, default=_plain).encode() + b"\n"
 
 
 def _plain(value: Any) -> Any:
@@ -94,15 +114,19 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON record written by :func:`write_json`.
 
     Raises:
-        InputError: the file is not JSON, or not a record.
+        DamagedFileError: the file is not JSON, or not a record.
         ContractError: the record's format is newer than this version of foldsmith reads.
     """
+    content = path.read_bytes()
+    if not content.strip(b"\0 \t\r\n"):
+        what = "it is empty" if not content else f"its {len(content):,} bytes are blank"
+        raise DamagedFileError(f"{path} is not valid JSON: {what}; restore the file")
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+        record: dict[str, Any] = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(record, dict) or not isinstance(record.get("format", 0), int):
-        raise InputError(f"{path} is not a record that foldsmith wrote; restore the file")
+        raise DamagedFileError(f"{path} is not a record that foldsmith wrote; restore the file")
     if record.get("format", 0) > FORMAT:
         raise ContractError(
             f"{path} has format {record['format']}, this foldsmith reads up to {FORMAT}; upgrade foldsmith"
@@ -120,13 +144,36 @@ def write_array(path: Path, array: NDArray[Any], *, sync_folder: bool = True) ->
     write_atomically(path, write, sync_folder=sync_folder)
 
 
+# What NumPy says of a file that is cut off, empty, or no array at all.
+_UNREADABLE = (ValueError, EOFError, TypeError, OverflowError, MemoryError, SyntaxError, zipfile.BadZipFile)
+
+
 def read_array(path: Path) -> NDArray[Any]:
-    """Memory-map a ``.npy`` file, read-only; an empty one is read whole (it cannot be mapped)."""
+    """Memory-map a ``.npy`` file, read-only; one of no elements is read whole (it cannot be mapped).
+
+    Raises:
+        DamagedFileError: it is empty, cut off, or holds something else.
+    """
     try:
-        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _load_array(path)
+    except _UNREADABLE as error:
+        size = path.stat().st_size
+        reason = "is empty" if size == 0 else f"holds no whole array in its {size:,} bytes ({_first_line(error)})"
+        raise DamagedFileError(f"{path} {reason}; restore the file") from None
+    if not isinstance(array, np.ndarray):
+        raise DamagedFileError(f"{path} holds several arrays, not one; restore the file")
+    return array
+
+
+def _load_array(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
-        return np.asarray(np.load(path, allow_pickle=False))
-    return mapped
+        return np.load(path, allow_pickle=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def file_digest(path: Path, kind: Literal["blake2b", "sha256"] = "blake2b") -> str:

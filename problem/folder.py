@@ -3,6 +3,27 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from foldsmith.problem.errors import InputError
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a file name is text: the bytes of one that is none stand in it as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_spelled(root: Path) -> None:
+    """Refuse a folder whose path is no text: pyarrow, LightGBM and others cannot open files there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not is_utf8(str(root.resolve())):
+        raise InputError(f"the path of the folder {root} is not UTF-8: libraries cannot open files there; rename it")
+
 
 @dataclass(frozen=True)
 class Folder:

@@ -16,10 +16,11 @@ from foldsmith.problem.audit.exam import Exam
 from foldsmith.problem.audit.findings import Finding
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.decisions import default_decision
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithError
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.scoring import crossfitted_labels
 from foldsmith.results.members import Member
+from foldsmith.results.soundness import sound, why_damaged
 from foldsmith.results.top import ranked
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,8 @@ class Facts:
     def members(self) -> list[Member]:
         """Complete members of this contract, best first."""
         found = self.competition.members.all(contract=self.problem.contract, states=["complete"])
-        return ranked(found, greater_is_better=self.problem.metric.greater_is_better)
+        whole = sound(self.problem, self.competition.members, found)
+        return ranked(whole, greater_is_better=self.problem.metric.greater_is_better)
 
     @cached_property
     def others(self) -> list[Member]:
@@ -94,8 +96,16 @@ class Facts:
     def member(self) -> Member | None:
         """The member whose predictions are looked at."""
         if self.chosen:
-            return self.competition.members.get(self.chosen)
+            return self._whole(self.chosen)
         return self.blend or self.best_single
+
+    def _whole(self, name: str) -> Member:
+        """A member by its id; what is damaged of it is said before anything is drawn."""
+        member = self.competition.members.get(name)
+        is_drawn = member.state == "complete" and member.contract == self.problem.contract
+        if is_drawn and (reason := why_damaged(self.problem, self.competition.members, member)):
+            raise DamagedFileError(f"{name} cannot be reported: {reason}")
+        return member
 
     @cached_property
     def standing(self) -> Standing | None:

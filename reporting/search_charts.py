@@ -175,8 +175,8 @@ def costs(facts: Facts) -> Chart | None:
     weights: dict[str, float] = defaultdict(float)
     if facts.blend is not None:
         for name, weight in facts.blend.params.items():
-            if facts.competition.members.has(name):
-                weights[facts.competition.members.get(name).family] += float(weight)
+            if (part := facts.competition.members.find(name)) is not None:
+                weights[part.family] += float(weight)
     families = sorted(spent, key=lambda family: spent[family])
     total = sum(spent.values()) or 1.0
     traces = [

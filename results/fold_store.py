@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithError
 from foldsmith.problem.files import file_digest, json_bytes, read_array, read_json, sync, write_array, write_json
 from foldsmith.problem.goal import Outputs
 
@@ -102,8 +102,14 @@ class FoldStore:
             (self.path / name).unlink(missing_ok=True)
 
     def drop_model(self) -> None:
-        """Delete the model; curve, predictions and records stay. The record stops vouching for it first."""
-        record = self.fitted()
+        """Delete the model; curve, predictions and records stay. The record stops vouching for it first.
+
+        A fold that is not there, or whose record cannot be read, is left as it is.
+        """
+        try:
+            record = self.fitted()
+        except (FileNotFoundError, DamagedFileError):
+            return
         files = record["files"]
         if record.get("model_dropped"):
             return
@@ -137,7 +143,7 @@ class FoldStore:
         try:
             files = read_json(self.path / name)["files"]
             return all(_is_whole(self.path / file, entry, verify) for file, entry in files.items())
-        except (OSError, FoldsmithError, KeyError):
+        except (OSError, FoldsmithError, KeyError, TypeError, AttributeError):
             return False
 
 

@@ -4,19 +4,24 @@ members/<id>/meta.json, oof.npy, test.npy, folds/…
 """
 
 import re
+import shutil
 import uuid
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from foldsmith.problem.errors import UnknownNameError
+from pydantic import TypeAdapter, ValidationError
+
+from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning, UnknownNameError
 from foldsmith.problem.files import read_array, read_json, write_array, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Scores
 from foldsmith.results.fold_store import FoldStore
 
+Stamp = tuple[int, int, int]
 Kind = Literal["trial", "blend", "imported"]
 State = Literal["running", "complete", "pruned", "failed"]
 
@@ -63,10 +68,19 @@ class Member:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Member":
-        """Read what ``to_json`` wrote."""
-        known = {key: value for key, value in record.items() if key in cls.__dataclass_fields__}
-        scores = known.get("scores")
-        return cls(**{**known, "scores": None if scores is None else Scores.from_json(scores)})
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: something is missing, or is not of its kind.
+        """
+        return _MEMBERS.validate_python({key: record[key] for key in cls.__dataclass_fields__ if key in record})
+
+    def __repr__(self) -> str:
+        value = "no score" if self.scores is None else f"{self.metric} {self.scores.value:.6g}"
+        return f"Member({self.id!r}, {self.kind}, {self.family}, {self.state}, {value})"
+
+
+_MEMBERS = TypeAdapter(Member)
 
 
 class MemberStore:
@@ -75,7 +89,8 @@ class MemberStore:
     def __init__(self, folder: Folder) -> None:
         self._root = folder.members
         self._identity = folder.store
-        self._read: dict[str, tuple[tuple[int, int, int], Member]] = {}
+        self._read: dict[str, tuple[Stamp, Member]] = {}
+        self.judged: dict[Path, tuple[Stamp, str | None]] = {}  # what :mod:`.soundness` found of each array
 
     @property
     def identity(self) -> str:
@@ -114,6 +129,11 @@ class MemberStore:
         """The model that was fitted once more on all rows, for families that ask for it."""
         return FoldStore(self._root / member_id / "folds" / f"all-{repeat}")
 
+    def stored_folds(self, member_id: str) -> list[FoldStore]:
+        """The folds and refits that the member's folder holds, in order of name."""
+        folders = sorted((self._root / member_id / "folds").glob("*-*"))
+        return [FoldStore(path) for path in folders if path.is_dir() and not path.name.startswith(".")]
+
     def write(self, member: Member) -> None:
         """Write or replace ``meta.json``."""
         write_json(self._root / member.id / "meta.json", member.to_json())
@@ -129,6 +149,10 @@ class MemberStore:
             write_array(folder / "test.npy", test, sync_folder=False)
         self.write(replace(member, state="complete"))
 
+    def discard(self, member_id: str) -> None:
+        """Delete what there is of a member that could not be written to its end."""
+        shutil.rmtree(self._root / member_id, ignore_errors=True)
+
     def has(self, member_id: str) -> bool:
         """Whether the member has a record."""
         return (self._root / member_id / "meta.json").exists()
@@ -138,32 +162,80 @@ class MemberStore:
 
         Raises:
             UnknownNameError: no such member.
+            DamagedFileError: its record cannot be read.
         """
         path = self._root / member_id / "meta.json"
         if Path(member_id).name != member_id or not path.exists():
             raise UnknownNameError("member", member_id, (member.id for member in self.all()))
-        facts = path.stat()
-        stamp = facts.st_mtime_ns, facts.st_ino, facts.st_size  # two writes may fall into one tick of the clock
+        stamp = stamp_of(path)
         if member_id not in self._read or self._read[member_id][0] != stamp:
-            self._read[member_id] = (stamp, Member.from_json(read_json(path)))
+            self._read[member_id] = (stamp, _read_member(path))
         return self._read[member_id][1]
 
+    def find(self, member_id: str) -> Member | None:
+        """One member; None when there is none, or, with a warning, when its record is damaged."""
+        if Path(member_id).name != member_id or not self.has(member_id):
+            return None
+        try:
+            return self.get(member_id)
+        except (DamagedFileError, PermissionError) as error:
+            left_out(member_id, str(error))
+            return None
+
     def all(self, *, contract: str | None = None, states: Iterable[State] | None = None) -> list[Member]:
-        """Members sorted by id; of one contract and of some states if given."""
+        """Members sorted by id; of one contract and of some states if given.
+
+        One whose record is damaged is left out, with a warning that names the file.
+        """
         if not self._root.exists():
             return []
         wanted = None if states is None else set(states)
-        members = [self.get(path.parent.name) for path in sorted(self._root.glob("*/meta.json"))]
+        members = [self.find(path.parent.name) for path in sorted(self._root.glob("*/meta.json"))]
         return [
             member
             for member in members
-            if (contract is None or member.contract == contract) and (wanted is None or member.state in wanted)
+            if member is not None
+            and (contract is None or member.contract == contract)
+            and (wanted is None or member.state in wanted)
         ]
 
     def oof(self, member_id: str) -> Outputs:
         """``(n_rows, n_outputs)`` memory-mapped; NaN where the fold plan covers no row."""
-        return read_array(self._root / member_id / "oof.npy")
+        return self._array(member_id, "oof.npy")
 
     def test(self, member_id: str) -> Outputs:
         """``(n_test, n_outputs)`` memory-mapped."""
-        return read_array(self._root / member_id / "test.npy")
+        return self._array(member_id, "test.npy")
+
+    def _array(self, member_id: str, name: str) -> Outputs:
+        path = self._root / member_id / name
+        try:
+            return read_array(path)
+        except FileNotFoundError:
+            raise DamagedFileError(f"{path} is missing; restore the file") from None
+
+
+def left_out(member_id: str, reason: str) -> None:
+    """Warn of a member that takes no part."""
+    warnings.warn(f"{member_id} is left out: {reason}", FoldsmithWarning, stacklevel=3)
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes with a file's content; two writes may fall into one tick of the clock."""
+    facts = path.stat()
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+def _read_member(path: Path) -> Member:
+    record = read_json(path)
+    try:
+        member = Member.from_json(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field_name = ".".join(map(str, first["loc"]))
+        raise DamagedFileError(
+            f"{path} is not the record of a member ({field_name}: {first['msg']}); restore the file"
+        ) from None
+    if member.id != path.parent.name:
+        raise DamagedFileError(f"{path} is the record of {member.id!r}, another member; restore the file")
+    return member

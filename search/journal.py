@@ -9,8 +9,11 @@ from typing import Any
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from foldsmith.problem.errors import ContractError
+from foldsmith.problem.errors import ContractError, DamagedFileError
 from foldsmith.problem.files import sync
+from foldsmith.search.journal_survey import Census, Survey, survey
+
+REPAIR = "'foldsmith repair' moves it aside and keeps every member"
 
 
 def repair_journal(path: Path) -> int:
@@ -48,10 +51,34 @@ def _after_last_newline(file: Any, size: int, block: int = 1 << 16) -> int:
     return 0
 
 
-def open_journal(path: Path) -> JournalStorage:
-    """The storage for the driver, its only writer."""
+def open_journal(path: Path, *, is_whole: bool = False) -> JournalStorage:
+    """The storage for the driver, its only writer.
+
+    Args:
+        is_whole: nobody writes at this moment, so that the file must end with a whole line.
+
+    Raises:
+        DamagedFileError: a line is none of Optuna's, or speaks of trials that were never made; names the first one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(_SoleWriter(str(path)))
+    backend = _SoleWriter(str(path))
+    try:
+        storage = JournalStorage(backend)
+    except OSError:
+        raise
+    except Exception as error:  # whatever Optuna makes of a line that is none
+        raise _damaged(path, survey(path)) or error from None
+    if is_whole and backend.n_bytes_read != path.stat().st_size:  # Optuna passes over a bad last line, for the moment
+        raise _damaged(path, survey(path)) or DamagedFileError(f"{path} changes while it is read; {REPAIR}")
+    return storage
+
+
+def _damaged(path: Path, found: "Survey") -> DamagedFileError | None:
+    if not found.bad:
+        return None
+    number, reason = next(iter(found.bad.items()))
+    more = f", and {len(found.bad) - 1:,} more lines" if len(found.bad) > 1 else ""
+    return DamagedFileError(f"{path}, line {number:,}: {reason}{more}; {REPAIR}")
 
 
 def make_durable(storage: BaseStorage) -> None:
@@ -76,6 +103,12 @@ class _SoleWriter(JournalFileBackend):
         self._n_read = 0  # lines before them
         self._end = -1  # size of the file when they are its last lines
         self._is_durable = True
+        self._census = Census()
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Where the last line ends that was read from the file."""
+        return self._log_number_offset.get(self._n_read, 0)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines in one write, or none at all."""
@@ -104,11 +137,16 @@ class _SoleWriter(JournalFileBackend):
         lines, self._fresh = self._fresh, []
         self._n_read += len(lines)
         self._log_number_offset[self._n_read] = self._end
-        yield from map(json.loads, lines)
+        for line in lines:
+            log = json.loads(line)
+            self._census.add(log)
+            yield log
 
     def _read_file(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         self._fresh, self._end, n_read = [], -1, log_number_from
         for log in super().read_logs(log_number_from):
+            if n_read == self._census.n_lines and (reason := self._census.add(log)):
+                raise ValueError(reason)
             n_read += 1
             yield log
         self._n_read, self._end = n_read, self._log_number_offset.get(n_read, -1)

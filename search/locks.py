@@ -5,14 +5,16 @@ import logging
 import os
 import socket
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from foldsmith.problem.errors import ContractError
+from foldsmith.problem.errors import ContractError, FoldsmithWarning
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.lock_files import LockFile, NoLocksError, try_flock
 from foldsmith.search.processes import holders_of, names_of
 
 MAX_SEATS = 16
@@ -34,6 +36,9 @@ os.register_at_fork(after_in_child=_let_go)
 class FolderLock:
     """An advisory lock on a file, dropped by the system when its process ends, however it ends.
 
+    On a file system without such locks, claims beside the file that name their process; see
+    :mod:`foldsmith.problem.lock_files`.
+
     Args:
         path: created when missing; holds the process id and the machine of an exclusive owner.
         shared: many may hold it at once, but not beside an exclusive owner.
@@ -43,21 +48,23 @@ class FolderLock:
         self._path = path
         self._mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._file: int | None = None
+        self._claims = LockFile(path, shared=shared)
+        self.is_claimed = False  # by a file that names this process: the system has no lock here
 
     def acquire(self, *, wait_seconds: float = 0.0) -> bool:
         """Take the lock; False when somebody else still holds it after ``wait_seconds``."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         give_up = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(file, self._mode | fcntl.LOCK_NB)
-                break
-            except OSError:
+        try:
+            while not self._try(file):
                 if time.monotonic() >= give_up:
                     os.close(file)
                     return False
                 time.sleep(0.05)
+        except OSError:
+            os.close(file)
+            raise
         if self._mode == fcntl.LOCK_EX:
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
@@ -65,8 +72,16 @@ class FolderLock:
         _held.add(self)
         return True
 
+    def _try(self, file: int) -> bool:
+        try:
+            return try_flock(file, self._mode)
+        except NoLocksError:
+            self.is_claimed = self._claims.try_acquire()
+            return self.is_claimed
+
     def release(self) -> None:
         """Give the lock back."""
+        self._claims.release()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -82,13 +97,22 @@ class FolderLock:
 
 
 def lock_owner(path: Path) -> int | None:
-    """The process that holds ``path`` exclusively, on :func:`lock_machine`; None when nobody does."""
-    if not path.exists():
+    """The process that holds ``path`` exclusively, on :func:`lock_machine`; None when nobody does.
+
+    It only reads: a folder may be another user's, or on a read-only file system.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
         return None
-    probe = FolderLock(path, shared=True)
-    if probe.acquire():
-        probe.release()
-        return None
+    try:
+        if try_flock(file, fcntl.LOCK_SH):
+            return None
+    except NoLocksError:
+        holders = LockFile(path).holders()
+        return holders[0].pid if holders else None
+    finally:
+        os.close(file)
     try:
         return int(path.read_text().split()[0]) or None
     except (OSError, ValueError, IndexError):
@@ -128,14 +152,31 @@ def claim_driver(
         seated = replace(folder, seat=seat)
         lock = FolderLock(seated.driver_lock)
         if lock.acquire(wait_seconds=0.3):  # somebody who only asks for its owner holds it for a moment
+            if lock.is_claimed:
+                _warn_of_claims(seated.driver_lock)
             if not is_shared:
                 _wait_for_workers(lock, folder.workers_lock, wait_seconds, say)
             return lock, seated
     machine = lock_machine(folder.driver_lock)
     where = f" on {machine}" if machine else ""
+    claims = LockFile(folder.driver_lock)
+    if (holders := claims.holders()) and machine is not None:
+        raise ContractError(
+            f"another foldsmith (process {holders[0].pid} on {holders[0].host}) works in {folder.root}, or died there: "
+            f"the file system has no locks to tell; if it is gone, delete {claims.owner_path}"
+        )
     raise ContractError(
         f"another foldsmith (process {lock_owner(folder.driver_lock) or 'unknown'}{where}) works in {folder.root}; "
         "watch it with 'foldsmith status' or end it with 'foldsmith stop'"
+    )
+
+
+def _warn_of_claims(path: Path) -> None:
+    warnings.warn(
+        f"the file system of {path.parent} has no locks (flock fails): a lock file that names this process stands in; "
+        "start no search there from another machine meanwhile",
+        FoldsmithWarning,
+        stacklevel=3,
     )
 
 

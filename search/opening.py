@@ -1,13 +1,14 @@
 """Opening the studies of a search: which families take part, and what each one's study is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.extra import extra_suffix
 from foldsmith.results.members import MemberStore
-from foldsmith.search.journal import repair_journal
+from foldsmith.search.adoption import adopt_members
+from foldsmith.search.journal import make_durable, repair_journal
 from foldsmith.search.leases import Alone, Leases, leases_of
 from foldsmith.search.racing import Racer, settle_reports
 from foldsmith.search.rounds import stopping_of
@@ -65,12 +66,14 @@ def open_studies(
     say: Callable[[str], None],
     budget_seconds: float | None = None,
     n_slots: int = 1,
+    on_adopted: Callable[[Sequence[str]], object] = lambda names: None,
 ) -> StudyBook:
     """Open the study of each family that can take the problem, and of those that a dead driver left trials of.
 
     Args:
         storage_url: of a database that several drivers share; None for the folder's journal.
         say: for people.
+        on_adopted: gets the members that had no trial, and have one now.
         budget_seconds: wall time of this call; it and ``n_slots``, folds side by side, shape the opening.
 
     Raises:
@@ -89,6 +92,8 @@ def open_studies(
     made = None if features is None else try_features(features, problem.data.train, problem.fit_y)
     suffix = extra_suffix(problem)
     book = StudyBook(leases=leases_of(storage, problem.contract), facts=facts)
+    members, adopted = MemberStore(problem.folder), list[str]()
+    mine = members.all(contract=problem.contract)
     # A dead driver's trials are finished whichever families were asked for now.
     for name in dict.fromkeys([*names, *studied_families(storage, problem.contract)]):
         try:
@@ -119,9 +124,19 @@ def open_studies(
             seed=seed,
             model_seed=model_seed,
             leases=book.leases,
-            store=MemberStore(problem.folder).identity,
+            store=members.identity,
         )
         settle_reports(book.studies[name], racer)
+        if not book.leases.is_shared:
+            adopted += adopt_members(book.studies[name], members, mine, problem.plan.n_folds)
+    if adopted:
+        make_durable(storage)
+        on_adopted(adopted)
+        count = "1 member lies" if len(adopted) == 1 else f"{len(adopted)} members lie"
+        say(
+            f"{count} here that the study's journal did not know (was it emptied, deleted or replaced?): trials were "
+            "made again from the records, nothing is fitted again"
+        )
     if not any(name in book.studies for name in names):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in book.skipped.items())
         raise InputError(f"none of the families can take this problem ({reasons}); name others")

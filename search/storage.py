@@ -62,7 +62,7 @@ def open_storage(journal: Path, url: str | None = None, *, may_write: bool = Tru
     if url is None:
         if not may_write and not journal.exists():
             raise InputError(f"there is no study in {journal.parent.parent} yet; start a search first")
-        return open_journal(journal)
+        return open_journal(journal, is_whole=may_write)
     address = _parse(url)
     with _explained(url, address), _connected(address) as connection:
         if may_write:

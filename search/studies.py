@@ -122,6 +122,11 @@ class FamilyStudy:
         self._defaults = {point_key(params): params for params in defaults}
 
     @property
+    def store(self) -> str | None:
+        """Id of the competition folder that holds this driver's folds."""
+        return self._store
+
+    @property
     def optuna_study(self) -> optuna.Study:
         """Optuna's own object, for what only describes trials."""
         return self._study

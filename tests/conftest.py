@@ -236,10 +236,10 @@ def _postgres(program: str) -> list[str]:
 def _wait_for_postgres(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     import psycopg
 
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 600
     while True:
         try:
-            psycopg.connect(url, connect_timeout=5).close()
+            psycopg.connect(url, connect_timeout=600).close()
             return
         except psycopg.OperationalError:
             if server.poll() is not None or time.monotonic() > give_up:

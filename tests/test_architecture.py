@@ -32,7 +32,7 @@ def _lint_imports(checkout: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(checkout / "src")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
 
@@ -45,7 +45,7 @@ def _bare_imports(*paths: Path) -> list[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr

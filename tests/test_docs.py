@@ -45,7 +45,7 @@ def run_shell(script: str, folder: Path) -> str:
         "FOLDSMITH_SEARCH_WORKERS": "1",
     }
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -158,7 +158,7 @@ def test_own_features_take_part(tmp_path: Path) -> None:
 
 def test_python_block_runs(place: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", blocks("python")[0]], cwd=place, capture_output=True, text=True, timeout=240
+        [sys.executable, "-c", blocks("python")[0]], cwd=place, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert "lgb-0001" in done.stdout

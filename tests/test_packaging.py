@@ -37,7 +37,7 @@ def _run(*command: str | Path, cwd: Path, pythonpath: Path | None = None) -> str
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
     if pythonpath is not None:
         environment["PYTHONPATH"] = str(pythonpath)
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -16,6 +16,9 @@ from foldsmith.search.slots import Layout, cut
 # Results only travel through the object store; tables are memory-mapped files and models stay on disk.
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 NAMESPACE = "foldsmith"
+# Of the path that Ray's sockets lie below, and where to go when it is longer.
+MAX_TEMP_BYTES = 36
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 ANSWER_SECONDS = 10.0  # of a cluster's head to a connection
 
 
@@ -139,11 +142,35 @@ def _start_here(layout: Layout, mark: str) -> None:
             log_to_driver=False,
             object_store_memory=OBJECT_STORE_BYTES,
             namespace=NAMESPACE,
+            **short_temp_dir(),
         )
 
 
+def short_temp_dir() -> dict[str, str]:
+    """Where Ray is to keep its sockets, if not where it would by itself.
+
+    The system takes a socket's path of at most 107 bytes, of which Ray's own names need up to 68; a TMPDIR of a batch
+    system, or one that cannot be written to, would end it with an error.
+
+    Raises:
+        InputError: no short folder can be written to.
+    """
+    wanted = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    for folder in (wanted, *SHORT_FOLDERS):
+        if len(os.fsencode(folder)) <= MAX_TEMP_BYTES and os.access(folder, os.W_OK | os.X_OK):
+            return {} if folder == wanted else {"_temp_dir": os.path.join(folder, "ray")}
+    raise InputError(
+        f"Ray needs a folder with a path of at most {MAX_TEMP_BYTES} bytes for its sockets, and TMPDIR={wanted!r} is "
+        "none, nor can /tmp be written to; set RAY_TMPDIR to one, or use --executor local"
+    )
+
+
 def _join(address: str) -> None:
-    """Join a Ray that runs already, on this machine too."""
+    """Join a Ray that runs already, on this machine too.
+
+    Raises:
+        InputError: there is none at ``address``.
+    """
     ray_module()
     with _prepared({}):
         try:

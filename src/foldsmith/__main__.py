@@ -5,9 +5,10 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from foldsmith.problem.standard_streams import fill_standard_streams
+    from foldsmith.cli.machine import in_utf8_mode, prepare_streams
 
-    fill_standard_streams()
+    in_utf8_mode(sys.orig_argv)
+    prepare_streams()
     from foldsmith.cli.main import run_command_line
 
     sys.exit(run_command_line(sys.argv[1:]))

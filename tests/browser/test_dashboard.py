@@ -99,7 +99,7 @@ def started(log: Path, *words: object) -> Iterator[subprocess.Popen[bytes]]:
 
 def wait_until(is_true: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     """Look again and again, for three minutes, while ``process`` runs."""
-    give_up = time.monotonic() + 180
+    give_up = time.monotonic() + 600
     while not is_true():
         assert process.poll() is None and time.monotonic() < give_up, log.read_text()
         time.sleep(0.1)
@@ -115,7 +115,7 @@ def all_families_have_scores(root: Path) -> bool:
 def answers(url: str) -> bool:
     """Whether something is served there."""
     try:
-        with urllib.request.urlopen(f"{url}/api/studies", timeout=5) as response:
+        with urllib.request.urlopen(f"{url}/api/studies", timeout=600) as response:
             return bool(response.status == 200)
     except OSError:
         return False

@@ -49,7 +49,7 @@ def test_the_report_stands_alone(browser: Browser, searched: Path, width: int, s
         page.evaluate(f"window.scrollTo(0, {top})")
         page.wait_for_timeout(40)
     charts = page.locator(".chart").count()
-    page.wait_for_function(f"document.querySelectorAll('.chart[data-drawn]').length === {charts}", timeout=20_000)
+    page.wait_for_function(f"document.querySelectorAll('.chart[data-drawn]').length === {charts}", timeout=600_000)
     assert charts >= 10 and page.locator(".chart .main-svg").count() >= charts
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.dataset.theme") == scheme

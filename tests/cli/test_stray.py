@@ -26,7 +26,7 @@ with StrayOutput(Path(sys.argv[1])) as stray:
 print("after")
 print("error after", file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", program, log], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, log], capture_output=True, text=True, check=True, timeout=900)
     assert done.stdout == "before\nafter\n"
     assert done.stderr == "to the screen\nerror after\n"
     text = log.read_text()
@@ -46,7 +46,7 @@ except RuntimeError as error:
     print("caught", error)
 """
     command = [sys.executable, "-c", program, str(tmp_path / "log")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
     assert done.stdout == "caught broken\n"
 
 

@@ -47,7 +47,7 @@ def ask(url: str, method: str = "GET", body: dict[str, Any] | None = None) -> tu
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -82,7 +82,7 @@ def test_it_shows_what_a_writer_appends(journal: Path, address: str) -> None:
     study.optimize(lambda trial: trial.suggest_float("C", 0, 1), n_trials=3)
     optuna.create_study(storage=storage, study_name="c0ffee/knn")
     assert study_names(address) == ["c0ffee/knn", "c0ffee/linear"]
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 600
     while n_trials(address) == 2:  # it keeps trials for some seconds
         assert time.monotonic() < give_up
         time.sleep(0.1)

@@ -44,11 +44,11 @@ class Watcher:
 
     def ask(self) -> int:
         """How many trials the studies have."""
-        with urllib.request.urlopen(self._url, timeout=30) as answer:
+        with urllib.request.urlopen(self._url, timeout=900) as answer:
             studies = json.load(answer)["study_summaries"]
         total = 0
         for study in studies:
-            with urllib.request.urlopen(f"{self._url}/{study['study_id']}?after=0", timeout=30) as answer:
+            with urllib.request.urlopen(f"{self._url}/{study['study_id']}?after=0", timeout=900) as answer:
                 assert answer.status == 200
                 total += len(json.load(answer)["trials"])
         return total

@@ -68,12 +68,13 @@ def test_a_family_named_twice_is_one_family(make_problem: MakeProblem) -> None:
 
 def test_flags_go_before_the_config(make_problem: MakeProblem) -> None:
     problem = make_problem(families=["linear"], model_seed=7)
+    began = time.time()
     search(problem, SearchRequest((), 1, executor="inline", sampler_seed=5))
     launched = read_json(problem.folder.launch)["request"]
     assert launched["families"] == ["linear"]
     assert (launched["model_seed"], launched["sampler_seed"], launched["executor"]) == (7, 5, "inline")
     assert launched["workers"] == 0  # one per core, of whatever machine goes on with it
-    assert abs(launched["started"] - time.time()) < 60
+    assert began <= launched["started"] <= time.time()
     (member,) = MemberStore(problem.folder).all()
     assert member.seeds == {"model": 7, "sampler": 5}
 
@@ -153,7 +154,7 @@ def test_other_processes_see_the_ensemble(make_problem: MakeProblem) -> None:
 
     report = search(problem, asked("linear", n_trials=3), look)
     assert told[0] is None
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 600
     while not any(told) and time.monotonic() < give_up:
         report = search(problem, asked("linear", n_trials=len(told) + 4), look)
     assert report.ended == "done"
@@ -280,23 +281,26 @@ class TestLastRequest:
     def test_the_same_families_trials_and_seeds(self, make_problem: MakeProblem) -> None:
         problem = make_problem()
         search(problem, asked("linear", n_trials=2, model_seed=3, sampler_seed=4, workers=2))
+        began = time.time()
         again = last_request(problem)
         expected = SearchRequest(("linear",), 2, None, 2, "inline", 3, 4, 0.0, "search", policy="auto", pruner="auto")
         assert replace(again, started=0.0) == expected
-        assert abs(again.started - time.time()) < 60
+        assert began <= again.started <= time.time()
 
     def test_the_time_that_was_left(self, make_problem: MakeProblem) -> None:
         problem = make_problem()
         began = time.time()
-        search(problem, asked("linear", n_trials=1, budget_seconds=1000.0, started=began - 300))
+        search(problem, asked("linear", n_trials=1, budget_seconds=100_000.0, started=began - 300))
+        took = time.time() - began
         left = last_request(problem).budget_seconds
         assert left is not None
-        assert 600 < left < 700 - 1.5  # the reserve for the ensemble is used up, too
+        reserve = 100_000.0 - 300 - left  # for the ensemble: used up, too
+        assert 1.5 < reserve < 10_000 + took
 
     def test_a_driver_that_died_while_starting_used_no_time(self, make_problem: MakeProblem) -> None:
         """The heartbeat of the search before says nothing about this one."""
         problem = make_problem()
-        search(problem, asked("linear", n_trials=1, budget_seconds=1000.0, started=time.time() - 990))
+        search(problem, asked("linear", n_trials=1, budget_seconds=100_000.0, started=time.time() - 1))
 
         def die(*_: object) -> None:
             raise KeyboardInterrupt
@@ -311,20 +315,20 @@ class TestLastRequest:
     def test_the_same_end(self, make_problem: MakeProblem) -> None:
         """Whatever the time budget was, and however long nothing ran."""
         problem = make_problem()
-        end = time.time() + 500.0
-        search(problem, asked("linear", budget_seconds=10_000.0, until=end))
+        end = time.time() + 50_000.0
+        search(problem, asked("linear", budget_seconds=1_000_000.0, until=end))
         again = last_request(problem)
-        assert again.until == end
-        assert again.budget_seconds == pytest.approx(end - again.started, abs=3.0)  # the ensemble's reserve
+        assert again.until == end and again.budget_seconds is not None
+        assert end - again.started - 10_000 < again.budget_seconds <= end - again.started  # the ensemble's reserve
 
     def test_the_earlier_end_counts(self, make_problem: MakeProblem) -> None:
         problem = make_problem()
         began = time.time()
-        search(problem, asked("linear", budget_seconds=100.0, until=began + 5000, started=began))
+        search(problem, asked("linear", budget_seconds=10_000.0, until=began + 500_000, started=began))
         launched = read_json(problem.folder.launch)["request"]
-        assert (launched["budget_seconds"], launched["until"]) == (100.0, began + 5000)
+        assert (launched["budget_seconds"], launched["until"]) == (10_000.0, began + 500_000)
         left = last_request(problem).budget_seconds
-        assert left is not None and left < 100.0
+        assert left is not None and left < 10_000.0
 
     def test_an_end_that_has_passed(self, make_problem: MakeProblem) -> None:
         problem = make_problem()

@@ -60,7 +60,7 @@ def verify(text: str, folder: Path) -> str:
     path = folder / "foldsmith-x.service"
     path.write_text(text)
     words = ["systemd-analyze", "verify", "--user", "--man=no", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, env={"XDG_RUNTIME_DIR": str(folder)}, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, env={"XDG_RUNTIME_DIR": str(folder)}, timeout=900)
     return "\n".join(line for line in done.stderr.splitlines() if "foldsmith-x" in line)
 
 

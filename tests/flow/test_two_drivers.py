@@ -131,7 +131,7 @@ def n_fits(*roots: Path) -> list[str]:
 
 def finish(process: "subprocess.Popen[str]") -> None:
     """Wait for a search that must succeed."""
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
 
 

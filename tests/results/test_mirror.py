@@ -235,7 +235,7 @@ Mirror(Folder(Path(sys.argv[1])), remote).push_member("lgb-0001", PushReport())
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, str(folder.root), url]
-    assert subprocess.run(command, env=environment, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, env=environment, check=False, timeout=900).returncode == -signal.SIGKILL
     new = Folder(tmp_path / "new")
     assert pull(new, url).torn == ["lgb-0001"] and MemberStore(new).all() == []
     push(folder, url)
