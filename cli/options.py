@@ -41,7 +41,6 @@ data_options = stack(
     click.option("--id", "id_column", help="Id column; inferred from the sample or by name."),
     click.option("--test-id", help="Its name in the test table, where that is another one."),
     click.option("--column", "columns", multiple=True, help="A column's kind, NAME=KIND[:READING]; repeatable."),
-    click.option("--test-id", help="Its name in the test table, where that is another one."),
     click.option("--metric", help="Metric, or module:function from code/."),
     click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Inferred by default."),
     click.option("--positive", help="Label whose chance is predicted; the one that says yes, else the greater one."),
