@@ -83,7 +83,7 @@ def _label_remarks(column: pd.Series, request: TargetRequest, target: Target, me
         texts = cells.strings(column)
         remarks += [remark for remark in (blanks_remark(texts, name),) if remark]
         remarks += _joined_remarks(texts, request, target)
-        odd = [label for label in target.classes if label in HOLES or label.casefold() == "none"]
+        odd = [label for label in target.classes if label in HOLES or label == "None"]
         remarks += [f"target {name!r}: the text {label!r} is a class" for label in odd]
     if target.task == "binary" and request.positive is None:
         looks_at_it = metric.needs == "proba" or metric.name == "f1"
