@@ -1,5 +1,7 @@
 """Numbers that stand for "missing": -999, 9999, -1 and their like, recognised per column of the train rows."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ def find_fillers(numbers: Matrix) -> Matrix:
     for column in range(numbers.shape[1]):
         known = numbers[~np.isnan(numbers[:, column]), column].astype(np.float64)
         ends = (known.min(initial=np.inf), known.max(initial=-np.inf))
+        if not any(map(_looks_so, ends)):
+            continue
         body = known[~np.isin(known, [end for end in ends if _looks_so(end)])]
         for side, end in enumerate(ends):
             if _is_filler(end, known, body):
@@ -48,7 +52,8 @@ def _is_filler(value: float, known: NDArray[np.float64], body: NDArray[np.float6
 
 
 def _looks_so(value: float) -> bool:
-    return value in SHORT or bool(np.isclose(LONG, value, rtol=1e-7, atol=0).any())
+    is_near = math.isfinite(value) and any(abs(long - value) <= 1e-7 * abs(value) for long in LONG)
+    return value in SHORT or is_near
 
 
 def _is_apart(value: float, body: NDArray[np.float64]) -> bool:

@@ -45,7 +45,7 @@ def enter_worker(root: Path, slot: int) -> None:
 
 
 def _end_as_usual() -> None:
-    """A forked child ends when it is told to: Ray's handler, which it inherits, would wait for a Ray it is no part of."""
+    """A forked child ends when it is told to; by Ray's handler, which it inherits, it would wait for ever."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
