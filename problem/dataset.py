@@ -265,7 +265,7 @@ def _join_ids(train: pd.DataFrame, test: pd.DataFrame, names: _Names) -> None:
 
 def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
     """What to read: all columns, or also the index that pandas writes where it is the id."""
-    return None if id_column is None or id_column in header else [id_column, *header]
+    return None if not id_column or id_column in header else [id_column, *header]
 
 
 def _lost_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame, stored: Mapping[str, str]) -> None:
@@ -286,7 +286,8 @@ def _as_numbers(texts: pd.Series, decimal: str) -> pd.Series:
     is_word = numbers.isna() & texts.notna()
     if (is_word & ~texts.isin(MISSING_TOKENS)).any() or is_word.all():
         return texts
-    texts = texts.mask(is_word)  # NA among numbers
+    if is_word.any():
+        return written.where(~is_word, texts)  # NA among numbers: what it means is decided with the labels
     is_float = pd.api.types.is_float_dtype(numbers.dtype)
     keeps = is_float or (numbers.astype("str") == texts.str.strip()).all()
     if is_float and _mostly_whole(texts, numbers):
