@@ -193,3 +193,11 @@ def test_big_data_sees_a_processs_memory_and_ends_what_takes_too_much(load: Any)
     peak = big.watch(process, 0.25)
     process.wait()
     assert peak.is_over and 0.25 < peak.pss < 0.6 and peak.rss >= peak.pss
+
+
+def test_reading_is_measured_on_files_that_are_right(load: Any, tmp_path: Path) -> None:
+    reading = load("reading")
+    reading.make_file(tmp_path / "table.csv", "commas", 1000)
+    record = reading.measure(tmp_path / "table.csv", "commas", 1)
+    assert record["name"] == "reading, commas" and record["pandas_seconds"] > 0
+    assert load("mutations").one_mutation(0, "drop_field", "test") == "refused"

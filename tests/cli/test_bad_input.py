@@ -52,7 +52,7 @@ def run_words(options: Sequence[object], tmp_path: Path) -> list[object]:
         (["--test", "nowhere.csv"], r"nowhere\.csv does not exist"),
         (["--sample", "nowhere.csv"], r"nowhere\.csv does not exist"),
         (["--fold-file", "nowhere.csv"], r"nowhere\.csv does not exist"),
-        (["--train", "."], r"has the unknown ending ''; convert it to one of \.csv, \.csv\.gz, \.parquet"),
+        (["--train", "."], r"has the unknown ending ''; convert it to one of \.csv, \.csv\.gz, \.tsv, .*, \.parquet"),
         (["--train", "train.xlsx"], r"train\.xlsx has the unknown ending '\.xlsx'"),
         (["--target", "Y"], r"target 'Y' is not a column of train\.csv; did you mean 'y'\? columns: id, size"),
         (["--target", "siz"], r"target 'siz' is not a column of train\.csv; did you mean 'size'"),

@@ -87,3 +87,18 @@ def test_damage_ends_with_one_line(
     assert outcome.code == 2
     assert re.fullmatch(rf"error: [^\n]*{message}[^\n]*\n", outcome.err)
     assert not (tmp_path / "comp").exists()
+
+
+def test_a_test_file_of_one_column_with_blank_lines(submit: Callable[..., tuple[bytes, str]], tmp_path: Path) -> None:
+    train = "x,y\n" + "".join(f"{row % 17},{row % 2}\n" for row in range(120))
+    cells = [str(row % 17) for row in range(60)]
+    cells[20] = cells[40] = ""
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "test.csv").write_text("\n".join(["x", *cells]) + "\n")
+    words = ["--train", tmp_path / "train.csv", "--test", tmp_path / "test.csv", "--target", "y"]
+    written, told = submit("one", words)
+    predictions = written.splitlines()[1:]
+    assert len(predictions) == 60
+    assert predictions[3] == predictions[37] != predictions[36]  # 3 % 17 == 37 % 17, behind the first blank line
+    assert predictions[20] == predictions[40]
+    assert "test.csv: 2 blank lines, the first line 22, are read as a missing cell" in told
