@@ -218,13 +218,13 @@ def read_frames(
     ids = {name for name in (names.id_column, names.test_id) if name is not None}
     texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame, test_frame = _read_both(train, test, names, texts)
-    spelled = number_holes(train, train_frame) | number_holes(test, test_frame)
     test_frame = test_frame.rename(columns={other: name for name, other in names.stored.items()})
     words = disagreeing(train_frame, test_frame, leave=[target, *texts])
     train_frame = words_again(train, train_frame, words, {})
     test_frame = words_again(test, test_frame, words, names.stored)
     _lost_words_again(train, train_frame, test_frame, {})
     _lost_words_again(test, test_frame, train_frame, names.stored)
+    spelled = number_holes(train, train_frame) | _holes_of_test(test, test_frame, names.stored)
     holes = settle_holes(
         train_frame, test_frame, number_holes=spelled, keep=keep_na, decide=decide_na, as_text={*ids, target}
     )
@@ -233,6 +233,13 @@ def read_frames(
     _join_ids(train_frame, test_frame, names)
     told = (*remarks(train), *remarks(test), *names.remarks, *holes.remarks)
     return Frames(train_frame, test_frame, told, holes.kept)
+
+
+def _holes_of_test(path: Path, frame: pd.DataFrame, stored: Mapping[str, str]) -> dict[str, str]:
+    """How holes of test's columns of numbers are written, by train's names."""
+    names = {written: name for name, written in stored.items()}
+    found = number_holes(path, frame.rename(columns=dict(stored)))
+    return {names.get(written, written): token for written, token in found.items()}
 
 
 def _read_both(train: Path, test: Path, names: _Names, texts: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -31,6 +31,7 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
             whole numbers, or fewer than 2.
     """
     header = read_header(path)
+    wanted_id = id_column
     if id_column is not None:
         id_column = same_column(id_column, header)
     has_ids = id_column is not None
@@ -45,7 +46,7 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
     elif len(folds) != len(ids):
         raise InputError(
             f"{path} has {len(folds)} rows but train has {len(ids)}; "
-            + (f"add the column {id_column!r} to match by id" if id_column else "give one row per row of train")
+            + (f"add the column {wanted_id!r} to match by id" if wanted_id else "give one row per row of train")
         )
     present = np.unique(folds[folds >= 0])
     if len(present) < 2:
