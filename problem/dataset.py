@@ -164,6 +164,11 @@ class _Names:
     stored: dict[str, str]
     remarks: tuple[str, ...]
 
+    @property
+    def in_train(self) -> dict[str, str]:
+        """Train's names of the columns that test writes otherwise."""
+        return {other: name for name, other in self.stored.items()}
+
     @classmethod
     def of(cls, train: Path, test: Path, target: str, id_column: str | None, test_id: str | None) -> Self:
         """Read both headers and match them.
@@ -218,13 +223,17 @@ def read_frames(
     ids = {name for name in (names.id_column, names.test_id) if name is not None}
     texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame, test_frame = _read_both(train, test, names, texts)
-    test_frame = test_frame.rename(columns={other: name for name, other in names.stored.items()})
+    test_frame = test_frame.rename(columns=names.in_train)
     words = disagreeing(train_frame, test_frame, leave=[target, *texts])
     train_frame = words_again(train, train_frame, words, {})
     test_frame = words_again(test, test_frame, words, names.stored)
     _lost_words_again(train, train_frame, test_frame, {})
     _lost_words_again(test, test_frame, train_frame, names.stored)
-    spelled = number_holes(train, train_frame) | _holes_of_test(test, test_frame, names.stored)
+    # Only now it is known which columns are numbers: one that holds nothing but NA in test may be words in train.
+    spelled = number_holes(test, test_frame.rename(columns=names.stored))
+    spelled = number_holes(train, train_frame) | {
+        names.in_train.get(name, name): cell for name, cell in spelled.items()
+    }
     holes = settle_holes(
         train_frame, test_frame, number_holes=spelled, keep=keep_na, decide=decide_na, as_text={*ids, target}
     )
@@ -233,13 +242,6 @@ def read_frames(
     _join_ids(train_frame, test_frame, names)
     told = (*remarks(train), *remarks(test), *names.remarks, *holes.remarks)
     return Frames(train_frame, test_frame, told, holes.kept)
-
-
-def _holes_of_test(path: Path, frame: pd.DataFrame, stored: Mapping[str, str]) -> dict[str, str]:
-    """How holes of test's columns of numbers are written, by train's names."""
-    names = {written: name for name, written in stored.items()}
-    found = number_holes(path, frame.rename(columns=dict(stored)))
-    return {names.get(written, written): token for written, token in found.items()}
 
 
 def _read_both(train: Path, test: Path, names: _Names, texts: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
