@@ -102,7 +102,7 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
         "id": (data.get("id_column"), stored.id if data.get("id_column") != stored.test_id else stored.test_id),
         "test-id": (data.get("test_id"), stored.test_id),
         "classes": (_classes(data), None if config.problem.classes is None else list(config.problem.classes)),
-        "keep-na": (split_names(data["keep_na"]) if data.get("keep_na") else None, stored.keep_na),
+        "keep-na": (_kept(data, stored.keep_na), stored.keep_na),
         "positive": (data.get("positive"), stored.positive),
         "task": (data.get("task"), config.problem.task),
         "metric": (
@@ -124,6 +124,12 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     for option, (wanted, has) in values.items():
         if wanted is not None and wanted != has:
             raise _other_problem(root, option, wanted, has)
+
+
+def _kept(data: dict[str, Any], stored: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The columns that are to keep their NA; None where they do: others may have been found to."""
+    given = split_names(data.get("keep_na"))
+    return None if set(given) <= set(stored) else given
 
 
 def _classes(data: dict[str, Any]) -> list[str] | None:

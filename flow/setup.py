@@ -166,10 +166,9 @@ def init(root: Path, request: SetupRequest) -> Setup:
 
 def _extra_remarks(folder: Folder, config: Config, typed_test: Table, target: Target) -> list[str]:
     """Refuse tables of more rows that do not fit; what is to be told of the others."""
-    keep_na = target.name in config.data.keep_na
     told: list[str] = []
     for name in config.data.extra:
-        told += read_extra(folder.resolve(name), typed_test.schema, target, keep_na=keep_na).remarks
+        told += read_extra(folder.resolve(name), typed_test.schema, target, keep_na=config.data.keep_na).remarks
     return told
 
 

@@ -52,7 +52,7 @@ def infer_target(root: Path, request: "SetupRequest", column: pd.Series) -> Infe
         name=request.target,
         task=request.task,
         positive=request.positive,
-        classes=request.classes,
+        classes=tuple(request.classes),
         keep_na=request.target in request.keep_na,
         fits=None if named is None else named.tasks,
     )
@@ -71,7 +71,7 @@ def infer_target(root: Path, request: "SetupRequest", column: pd.Series) -> Infe
                 f"target {target.name!r}: the classes are ordered by their numbers, {' < '.join(classes)}; say "
                 "--classes for another order"
             )
-    return InferredTarget(target, metric, y, target.classes if classes else (), reason, tuple(remarks))
+    return InferredTarget(target, metric, y, tuple(classes), reason, tuple(remarks))
 
 
 def _label_remarks(column: pd.Series, request: TargetRequest, target: Target, metric: Metric) -> list[str]:
@@ -83,7 +83,7 @@ def _label_remarks(column: pd.Series, request: TargetRequest, target: Target, me
         texts = cells.strings(column)
         remarks += [remark for remark in (blanks_remark(texts, name),) if remark]
         remarks += _joined_remarks(texts, request, target)
-        odd = [label for label in target.classes if label in HOLES or label.casefold() == "none"]
+        odd = [label for label in target.classes if label in HOLES or label == "None"]
         remarks += [f"target {name!r}: the text {label!r} is a class" for label in odd]
     if target.task == "binary" and request.positive is None:
         looks_at_it = metric.needs == "proba" or metric.name == "f1"

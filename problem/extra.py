@@ -4,6 +4,7 @@ They stand behind the train table, so that a fold's train rows simply count furt
 they are no part of the contract: members with and without them have the same folds and can be blended.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,8 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.headers import match_names
-from foldsmith.problem.reading import read_frame, read_header
+from foldsmith.problem.holes import without_tokens
+from foldsmith.problem.reading import read_header, read_words
 from foldsmith.problem.tables import Schema, Table, Target, stacked, type_frame
 from foldsmith.problem.target import encode_target
 from foldsmith.problem.typing_remarks import other_remarks
@@ -92,8 +94,7 @@ def extra_suffix(problem: Problem) -> str:
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
     target = problem.data.target
-    keep_na = target.name in problem.config.data.keep_na
-    read = read_extra(path, problem.data.train.schema, target, keep_na=keep_na)
+    read = read_extra(path, problem.data.train.schema, target, keep_na=problem.config.data.keep_na)
     labels = np.tile(read.y, (problem.plan.n_folds + 1, 1))
     source = f"{path.name}: {read.table.n_rows:,} rows"
     return ExtraRows(read.table, labels, digest(file_digest(path)), (source,), read.remarks)
@@ -114,14 +115,14 @@ class ExtraTable:
     remarks: tuple[str, ...]
 
 
-def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: bool = False) -> ExtraTable:
+def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: Collection[str] = ()) -> ExtraTable:
     """Read a table with train's columns and target, in any order; more columns are ignored.
 
     Args:
         path: the file.
         schema: of train.
         target: of train.
-        keep_na: whether ``NA`` is a label.
+        keep_na: columns in which ``NA`` and its like are words.
 
     Raises:
         InputError: a column is missing, a label is not one of train's, or cells do not fit their column.
@@ -137,10 +138,10 @@ def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: bool = Fa
         )
     # Words exactly as written: a code 007 stays one where this file has digits alone.
     words = [stored.get(name, name) for name in schema.as_written]
-    frame = read_frame(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
-    y = encode_target(
-        target, read_target_column(path, stored.get(target.name, target.name)), path.name, keep_na=keep_na
-    )
+    frame = read_words(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
+    frame = without_tokens(frame, [name for name in frame.columns if name not in keep_na])
+    labels = read_target_column(path, stored.get(target.name, target.name))
+    y = encode_target(target, labels, path.name, keep_na=target.name in keep_na)
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
     remarks += other_remarks(frame, table, Source.of(path), is_later=True)

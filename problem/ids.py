@@ -244,7 +244,7 @@ def _spelled(found: IdNames) -> list[str]:
 
 def _unused(found: IdNames, train: Sequence[str], test: Sequence[str]) -> list[str]:
     """Columns that only test has, which no model can learn from."""
-    more = [name for name in test if name not in train and name != found.test]
+    more = [name for name in test if same_column(name, train) is None and name != found.test]
     if not more:
         return []
     shown = ", ".join(repr(name) for name in more[:5]) + (f" and {len(more) - 5} more" if more[5:] else "")

@@ -9,9 +9,9 @@ from typing import Literal
 import pandas as pd
 
 from foldsmith.problem import cells
+from foldsmith.problem.dialect import MISSING_TOKENS
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.positive import likely_positive
-from foldsmith.problem.reading import MISSING_TOKENS
 
 Tier = Literal["exact", "blanks", "number", "case", "letters"]
 TIERS: tuple[Tier, ...] = ("exact", "blanks", "number", "case", "letters")

@@ -155,7 +155,8 @@ def _sorted_by(classes: Sequence[str], places: Sequence[object]) -> tuple[str, .
     return tuple(name for _, name in pairs)
 
 
-_NUMBER = re.compile(r"(?<![\d.])-?\d+(?:\.\d+)?")
+# A dash before a number is a minus only where no word stands before it: level-1 is the first level.
+_NUMBER = re.compile(r"(?<![\w.)])-\d+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?")
 _LESS = re.compile(r"<|≤|\bunder\b|\bbelow\b|\bless than\b|\bup to\b|\bat most\b|\bfewer than\b")
 _MORE = re.compile(r">|≥|\d\s*\+|\bover\b|\babove\b|\bmore than\b|\bat least\b|\bor more\b|\band more\b|\bplus\b")
 

@@ -363,7 +363,7 @@ def _classification(
         fitting = "binary" if len(classes) == 2 else "multiclass"
         raise InputError(f"task={task!r} but target {name!r} has {len(classes)} distinct values; set task={fitting!r}")
     if task == "binary":
-        index = likely_positive(classes)[0] if positive is None else _position(positive, classes, kind, name)
+        index = likely_positive(classes)[0] if positive is None else _position(positive, classes, name)
         if index == 0:
             classes, codes = classes[::-1], 1 - codes
     elif positive is not None:
@@ -372,13 +372,11 @@ def _classification(
     return Target(name, task, classes, kind, chosen), codes.astype(np.int32)
 
 
-def _position(positive: str, classes: tuple[str, ...], kind: LabelDtype, name: str) -> int:
+def _position(positive: str, classes: tuple[str, ...], name: str) -> int:
     """Where the positive label stands; ``1`` finds ``1.0`` and ``true`` finds ``True``."""
     wanted = str(positive)
-    for i, label in enumerate(classes):
-        if label == wanted or (kind == "bool" and label.casefold() == wanted.casefold()):
-            return i
-        if kind == "float" and cells.numbers(pd.Series([wanted]))[0][0] == float(label):
-            return i
+    found = Spellings(classes, ("exact", "blanks", "number", "case")).find(wanted)
+    if found is not None:
+        return found[0]
     known = ", ".join(repr(label) for label in classes)
     raise InputError(f"positive={wanted!r} is not a label of target {name!r}; choose one of {known}")
