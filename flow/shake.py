@@ -137,7 +137,8 @@ def groups_of(problem: Problem) -> NDArray[np.int64] | None:
     name = problem.config.split.group
     if name is None or problem.plan.scheme not in ("group", "stratified_group", "leave_one_group_out"):
         return None
-    return group_codes(read_frame(problem.data.paths[0], columns=[name])[name].to_numpy(), name, 1)
+    groups = read_frame(problem.data.paths[0], columns=[name], keep_na=problem.config.data.keep_na)[name]
+    return group_codes(groups.to_numpy(), name, 1)
 
 
 def draw_scores(

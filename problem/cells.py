@@ -45,6 +45,8 @@ _NOT_A_NUMBER = frozenset(
     )
 )
 
+_DAY = 86_400_000_000  # microseconds
+
 
 def strings(series: pd.Series) -> pd.Series:
     """Each value as a string, missing as None; a whole number is written without ``.0``, blank strings are missing.
@@ -196,6 +198,12 @@ def times(series: pd.Series, pattern: str) -> NDArray[np.int64]:
     codes, uniques = pd.factorize(strings(series), use_na_sentinel=True)
     parsed = time_formats.parse(list(uniques), pattern)
     return np.append(parsed.certain(time_formats.order_of(pattern)), MISSING_TIME)[codes]
+
+
+def days(series: pd.Series, pattern: str) -> NDArray[np.float64]:
+    """Days since 1970 UTC, ``(n,)``, NaN for missing; arguments as of :func:`times`."""
+    stamps = times(series, pattern)
+    return np.where(stamps == MISSING_TIME, np.nan, stamps / _DAY)
 
 
 def _microseconds(stamps: pd.Series) -> NDArray[np.int64]:

@@ -133,7 +133,7 @@ def _fold_basis(folder: Folder, config: Config, data: Dataset) -> FoldBasis:
     """The columns that the config's folds are made from."""
     split, target = config.split, data.target
     columns = list(dict.fromkeys(name for name in (split.group, split.time, *split.stratify) if name))
-    frame = read_frame(data.paths[0], columns=columns) if columns else None
+    frame = read_frame(data.paths[0], columns=columns, keep_na=config.data.keep_na) if columns else None
     assignment = None
     if split.file:
         assignment = read_assignment(folder.resolve(split.file), data.train_ids, data.id_column)

@@ -2,9 +2,10 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ _MOST_KNOWN = 64
 
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _GROUP_OF_THREE = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*")
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(?:\d+|\d*,\d+(?:[eE][+-]?\d+)?)\s*")
 
 
 @dataclass
@@ -82,8 +83,7 @@ def read_csv(path: Path, columns: Sequence[str] | None, as_text: Collection[str]
     try:
         frame = _parse(path, known, columns, as_text)
     except NotUtf8Error:
-        encoding = single_byte_encoding(path)
-        known.dialect = replace(known.dialect, encoding=encoding)
+        known.dialect = find_dialect(path, single_byte_encoding(path))
         frame = _parse(path, known, columns, as_text)
     if known.dialect.decimal == "." and _has_decimal_commas(frame, known.dialect, as_text):
         known.dialect = replace(known.dialect, decimal=",")
@@ -95,6 +95,7 @@ def read_csv(path: Path, columns: Sequence[str] | None, as_text: Collection[str]
         for name in mixed:
             frame[name] = again[name]
     _refuse_filled(path, frame, known.dialect)
+    _refuse_second_header(path, frame, known.dialect)
     return frame[wanted]
 
 
@@ -106,12 +107,9 @@ def spelled_holes(path: Path, frame: pd.DataFrame, *, most_rows: int = 200_000) 
         frame: what was read from it.
         most_rows: columns whose first hole comes later are left out.
     """
-    first: dict[str, int] = {}
-    for name in frame.columns:
-        if pd.api.types.is_float_dtype(frame[name].dtype):
-            holes = np.flatnonzero(frame[name].isna().to_numpy()[:most_rows])
-            if len(holes):
-                first[str(name)] = int(holes[0])
+    holes = frame.iloc[:most_rows].select_dtypes("float").isna()
+    first = {str(name): int(row) for name, row in holes.idxmax().items()} if len(holes.columns) else {}
+    first = {name: row for name, row in first.items() if holes[name].iat[row]}
     if not first:
         return {}
     rows = _parse(path, understand(path), sorted(first), sorted(first), n_rows=max(first.values()) + 1)
@@ -156,6 +154,11 @@ def _row_remarks(name: str, rows: RowFacts, *, is_one: bool) -> list[str]:
     if not rows.ends_with_newline:
         says.append(f"{name}: line {rows.n_lines}, the last, does not end as the others: check that it is complete")
     return says
+
+
+def words_of(frame: pd.DataFrame) -> list[str]:
+    """The columns that are no numbers and no truth values without a hole, looked up at once: there may be thousands."""
+    return [str(name) for name, dtype in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
 
 
 def unreadable(path: Path, kind: str, error: BaseException) -> InputError:
@@ -217,12 +220,10 @@ def _vouches(frame: pd.DataFrame, text: CheckedText, known: Understood) -> bool:
     last = known.dialect.names[-1]
     if not text.adds_up and (last not in frame or bool(frame[last].isna().any())):
         return False
-    return not any(_has_quotes(frame[name]) for name in frame.columns)
+    return not any(_has_quotes(frame[name]) for name in words_of(frame))
 
 
 def _has_quotes(series: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        return False
     if series.dtype == object:
         return True  # truth values and holes: seldom enough to look at the file again
     texts = pa.array(series, type=pa.large_string(), from_pandas=True)
@@ -246,6 +247,9 @@ def _parse_text(
     names = list(dialect.names)
     texts = set(as_text)
     as_words = texts | dialect.words | known.words
+    missing: Any = list(MISSING_TOKENS)
+    if as_words:
+        missing = {name: list(BLANKS if name in as_words else MISSING_TOKENS) for name in names}
     frame: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
         text,
         sep=dialect.separator,
@@ -255,7 +259,7 @@ def _parse_text(
         index_col=False,
         dtype={name: "str" for name in names if name in texts},
         keep_default_na=False,
-        na_values={name: list(BLANKS if name in as_words else MISSING_TOKENS) for name in names},
+        na_values=missing,
         decimal=dialect.decimal,
         skip_blank_lines=len(names) > 1,
         low_memory=False,
@@ -282,34 +286,87 @@ def _refuse_filled(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
         if name in frame and frame[name].notna().any():
             row = int(np.flatnonzero(frame[name].notna())[0])
             raise InputError(
-                f"{path}: column {dialect.names.index(name) + 1} has no name, and is empty but for {row + 1}. row: "
-                f"{str(frame[name].iloc[row])[:40]!r}; give it a name, or empty it"
+                f"{path}, line {_line_of_row(path, dialect, row)}: column {dialect.names.index(name) + 1} has no name "
+                f"and no cell but {str(frame[name].iloc[row])[:40]!r}; give it a name, or empty it"
             )
+
+
+def _refuse_second_header(path: Path, frame: pd.DataFrame, dialect: Dialect) -> None:
+    """Refuse files that were put together header and all: the names would be cells, and no column numbers."""
+    names = [name for name in dialect.names if name in frame and name not in dialect.hollow and name in dialect.own]
+    if len(names) < 2 or not set(names) <= set(words_of(frame)):
+        return
+    # A byte-order mark may have come along.
+    is_header = frame[names[0]].isin([names[0], f"\ufeff{names[0]}"])
+    for name in names[1:]:
+        if not is_header.any():
+            return
+        is_header &= frame[name] == name
+    if is_header.any():
+        line = _line_of_row(path, dialect, int(np.flatnonzero(is_header)[0]))
+        raise InputError(f"{path}, line {line}: the header stands here again; take the line out")
+
+
+def _line_of_row(path: Path, dialect: Dialect, row: int) -> int:
+    """The line in which a row of the table begins."""
+    n_rows, is_inside = 0, False
+    for number, line in enumerate(_lines(path, dialect)):
+        is_blank = len(dialect.names) > 1 and not line.strip(b"\r")
+        if not is_inside and not is_blank:
+            if n_rows == row:
+                return dialect.first_line + number
+            n_rows += 1
+        is_inside ^= line.count(b'"') % 2 == 1
+    return 0
+
+
+def _lines(path: Path, dialect: Dialect) -> Iterator[bytes]:
+    """The lines behind the header."""
+    to_skip, tail = dialect.data_start, b""
+    with RawText(path, dialect.encoding, cr_lines=dialect.cr_lines) as text:
+        while block := text.read(BLOCK_BYTES):
+            n_skipped = min(to_skip, len(block))
+            to_skip -= n_skipped
+            *lines, tail = (tail + block[n_skipped:]).split(b"\n")
+            yield from lines
+    yield tail
 
 
 def _mixed(frame: pd.DataFrame, known: Understood, as_text: Collection[str]) -> list[str]:
     """Columns of words that were read as if they were numbers, so that tokens became holes."""
     seen = known.dialect.words | known.words | set(as_text)
-    return [
-        str(name)
-        for name in frame.columns
-        if name not in seen and not pd.api.types.is_numeric_dtype(frame[name].dtype) and frame[name].isna().any()
-    ]
+    return [str(name) for name in words_of(frame) if name not in seen and frame[name].isna().any()]
 
 
-def _has_decimal_commas(frame: pd.DataFrame, dialect: Dialect, as_text: Collection[str]) -> bool:
+def has_decimal_commas(path: Path, frame: pd.DataFrame, as_text: Collection[str]) -> bool:
+    """Whether numbers such as ``1,250``, which may be thousands, have a decimal comma if those of another file have.
+
+    From then on the file is read so.
+    """
+    known = understand(path)
+    if known.dialect.decimal == "." and _has_decimal_commas(frame, known.dialect, as_text, groups=True):
+        known.dialect = replace(known.dialect, decimal=",")
+        return True
+    return False
+
+
+def _has_decimal_commas(
+    frame: pd.DataFrame, dialect: Dialect, as_text: Collection[str], *, groups: bool = False
+) -> bool:
     """Whether numbers with a comma came behind the first rows, and no column has numbers with a point."""
-    if dialect.separator == ",":
-        return False
+    groups = groups or dialect.separator == ";"
     found = False
-    for name in frame.columns:
-        dtype = frame[name].dtype
-        if pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any():
-            return False
-        if name in as_text or name in dialect.words or pd.api.types.is_numeric_dtype(dtype):
+    for name in words_of(frame):
+        if name in as_text:
             continue
+        if not all(_COMMA_NUMBER.fullmatch(str(cell)) for cell in frame[name].head(100).dropna()):
+            continue  # seen at once of most columns of words
         cells = [str(cell) for cell in frame[name].dropna().unique()]
         commas = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
-        if commas and len(commas) + sum(_WHOLE.fullmatch(cell) is not None for cell in cells) == len(cells):
-            found = found or dialect.separator == ";" or not all(_GROUP_OF_THREE.fullmatch(cell) for cell in commas)
-    return found
+        if commas and all(_COMMA_NUMBER.fullmatch(cell) for cell in cells):
+            found = found or groups or not all(_GROUP_OF_THREE.fullmatch(cell) for cell in commas)
+    return found and not any(_has_fractions(frame[name]) for name in frame.select_dtypes("float"))
+
+
+def _has_fractions(series: pd.Series) -> bool:
+    return bool((series.dropna() % 1 != 0).any())

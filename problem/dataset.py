@@ -28,10 +28,11 @@ from foldsmith.problem.files import (
 )
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.headers import match_names
-from foldsmith.problem.holes import holds_words, settle_holes
+from foldsmith.problem.holes import settle_holes, word_columns
 from foldsmith.problem.reading import (
     MISSING_TOKENS,
     decimal_mark,
+    has_decimal_comma,
     index_columns,
     is_csv,
     number_holes,
@@ -216,9 +217,7 @@ def read_frames(
     names = _Names.of(train, test, target, id_column, test_id)
     ids = {name for name in (names.id_column, names.test_id) if name is not None}
     texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
-    train_frame = read_words(train, columns=_with_id(names.headers[0], names.id_column), as_text=texts)
-    test_texts = {names.stored.get(name, name) for name in texts}
-    test_frame = read_words(test, columns=_with_id(names.headers[1], names.test_id), as_text=test_texts)
+    train_frame, test_frame = _read_both(train, test, names, texts)
     spelled = number_holes(train, train_frame) | number_holes(test, test_frame)
     test_frame = test_frame.rename(columns={other: name for name, other in names.stored.items()})
     words = disagreeing(train_frame, test_frame, leave=[target, *texts])
@@ -234,6 +233,21 @@ def read_frames(
     _join_ids(train_frame, test_frame, names)
     told = (*remarks(train), *remarks(test), *names.remarks, *holes.remarks)
     return Frames(train_frame, test_frame, told, holes.kept)
+
+
+def _read_both(train: Path, test: Path, names: _Names, texts: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both files as read, the second time with a decimal comma where the other file tells that there is one."""
+    test_texts = {names.stored.get(name, name) for name in texts}
+    train_columns = _with_id(names.headers[0], names.id_column)
+    test_columns = _with_id(names.headers[1], names.test_id)
+    train_frame = read_words(train, columns=train_columns, as_text=texts)
+    test_frame = read_words(test, columns=test_columns, as_text=test_texts)
+    marks = decimal_mark(train), decimal_mark(test)
+    if marks == (",", ".") and has_decimal_comma(test, test_frame, test_texts):
+        test_frame = read_words(test, columns=test_columns, as_text=test_texts)
+    elif marks == (".", ",") and has_decimal_comma(train, train_frame, texts):
+        train_frame = read_words(train, columns=train_columns, as_text=texts)
+    return train_frame, test_frame
 
 
 def _join_ids(train: pd.DataFrame, test: pd.DataFrame, names: _Names) -> None:
@@ -256,11 +270,8 @@ def _with_id(header: list[str], id_column: str | None) -> list[str] | None:
 
 def _lost_words_again(path: Path, frame: pd.DataFrame, other: pd.DataFrame, stored: Mapping[str, str]) -> None:
     """Columns that hold words in the other file: a cell ``NA`` was lost where this one has numbers or nothing else."""
-    names = [
-        str(name)
-        for name in frame.columns
-        if name in other and holds_words(other[name]) and not holds_words(frame[name]) and frame[name].isna().any()
-    ]
+    here = set(word_columns(frame))
+    names = [name for name in word_columns(other) if name in frame and name not in here and frame[name].isna().any()]
     if names and is_csv(path):
         in_file = [stored.get(name, name) for name in names]
         again = read_words(path, columns=in_file, as_text=in_file)

@@ -41,6 +41,7 @@ class Dialect:
         decimal: the mark before a number's fraction, ``"."`` or ``","``.
         cr_lines: lines end with a carriage return alone.
         names: all columns in order; one without a name is called ``Unnamed: <position>`` as in pandas.
+        own: the names that stand in the header.
         index: columns that hold the row numbers which pandas writes without ``index=False``; left out.
         hollow: nameless columns without a cell, as a separator at the end of every line makes them; left out.
         words: columns of which the first rows show that they are no numbers.
@@ -53,6 +54,7 @@ class Dialect:
     decimal: str
     cr_lines: bool
     names: tuple[str, ...]
+    own: frozenset[str]
     index: tuple[str, ...]
     hollow: tuple[str, ...]
     words: frozenset[str]
@@ -65,13 +67,17 @@ class Dialect:
         return [name for name in self.names if name not in self.index and name not in self.hollow]
 
 
-def find_dialect(path: Path) -> Dialect:
+def find_dialect(path: Path, encoding: str | None = None) -> Dialect:
     """Look at the first rows of a csv or csv.gz file, and at all of it where they are not UTF-8.
+
+    Args:
+        path: the file.
+        encoding: what it is known to be stored in.
 
     Raises:
         InputError: no text, no header, a name twice, a header with fewer fields than the rows.
     """
-    encoding = _encoding(path)
+    encoding = encoding or _encoding(path)
     head, is_whole, cr_lines = _head(path, encoding)
     start, separator = _begin(head)
     if separator is None:
@@ -92,6 +98,7 @@ def find_dialect(path: Path) -> Dialect:
         decimal=decimal,
         cr_lines=cr_lines,
         names=tuple(names),
+        own=frozenset(name for name, text in zip(names, header, strict=False) if text),
         index=tuple(index),
         hollow=tuple(name for name in nameless if not any(cell.strip() for cell in columns.get(name, ()))),
         words=frozenset(name for name, cells in columns.items() if _is_words(cells)),
@@ -118,7 +125,7 @@ def _encoding(path: Path) -> str:
             f"{path} is not a text file (it has zero bytes, the first in line {line}); give a csv in UTF-8"
         )
     try:
-        first[: first.rfind(b"\n") + 1].decode()
+        first[: max(first.rfind(b"\n"), first.rfind(b"\r")) + 1].decode()
     except UnicodeDecodeError:
         return single_byte_encoding(path)
     return "utf-8"
@@ -247,8 +254,6 @@ def _decimal(columns: dict[str, tuple[bytes, ...]], separator: bytes) -> str:
 
     ``1,250`` may be a thousand: alone it counts only where a semicolon, which spares the comma, separates the cells.
     """
-    if separator == b",":
-        return "."
     n_sure = n_groups = 0
     for cells in columns.values():
         present = [cell for cell in cells if cell.decode("utf-8", "replace") not in MISSING_TOKENS]

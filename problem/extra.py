@@ -19,7 +19,8 @@ from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.headers import match_names
-from foldsmith.problem.reading import read_frame, read_header
+from foldsmith.problem.holes import without_tokens
+from foldsmith.problem.reading import read_header, read_words
 from foldsmith.problem.tables import Table, stacked, type_frame
 from foldsmith.problem.target import encode_target
 from foldsmith.problem.typing_remarks import other_remarks
@@ -104,11 +105,11 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
         )
     # Words exactly as written: a code 007 stays one where this file has digits alone.
     words = [stored.get(name, name) for name in (*schema.categorical, *schema.text)]
-    kept = problem.config.data.keep_na
-    frame = read_frame(path, as_text=words, keep_na=[stored.get(name, name) for name in kept])
-    frame = frame.rename(columns={other: name for name, other in stored.items()})
+    frame = read_words(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
+    keep_na = problem.config.data.keep_na
+    frame = without_tokens(frame, [name for name in frame.columns if name not in keep_na])
     labels_of_rows = read_target_column(path, stored.get(target.name, target.name))
-    y = encode_target(target, labels_of_rows, path.name, keep_na=target.name in kept)
+    y = encode_target(target, labels_of_rows, path.name, keep_na=target.name in keep_na)
     labels = np.tile(y, (problem.plan.n_folds + 1, 1))
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]

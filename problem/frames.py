@@ -18,8 +18,9 @@ def as_frame(table: Table) -> pd.DataFrame:
     """
     schema = table.schema
     numbers = pd.DataFrame(np.asarray(table.numeric), columns=list(schema.numeric), copy=False)
-    for name, shift in schema.shifts.items():
-        numbers[name] = shift.restore(numbers[name].to_numpy())
+    for name in schema.numeric:
+        if name in schema.shifts:
+            numbers[name] = schema.shift(name).restore(numbers[name].to_numpy())
     others: dict[str, pd.Series] = {}
     for number, name in enumerate(schema.categorical):
         others[name] = _strings(np.asarray(table.codes[:, number]), schema.categories[name])

@@ -34,8 +34,9 @@ class Holes:
 
 def without_tokens(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The frame with the tokens of these columns, where they hold words, as missing."""
+    words = set(word_columns(frame))
     for name in columns:
-        if holds_words(frame[name]) and _tokens_of(frame[name]):
+        if name in words and _tokens_of(frame[name]):
             frame[name] = frame[name].mask(frame[name].isin(_TOKENS))
     return frame
 
@@ -78,12 +79,13 @@ def settle_holes(
 def _tokens(train: pd.DataFrame, test: pd.DataFrame, as_text: Collection[str]) -> dict[str, frozenset[str]]:
     """The tokens in each column of words of train, in the files' order."""
     found = {}
+    words = [set(word_columns(frame)) for frame in (train, test)]
     for name in train.columns:
         if name in as_text:
             continue
         here: set[str] = set()
-        for frame in (train, test):
-            if name in frame and holds_words(frame[name]):
+        for frame, its_words in zip((train, test), words, strict=True):
+            if name in its_words:
                 here |= _tokens_of(frame[name])
         if here:
             found[str(name)] = frozenset(here)
@@ -101,9 +103,14 @@ def _tokens_of(series: pd.Series) -> set[str]:
     return set(pc.unique(texts.filter(is_short)).to_pylist()) & _TOKENS
 
 
-def holds_words(series: pd.Series) -> bool:
-    """Whether a column was read as strings."""
-    return bool(pd.api.types.is_string_dtype(series.dtype) or series.dtype == object)
+def word_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that were read as strings, looked up at once: there may be thousands."""
+    return [
+        str(name)
+        for name, dtype in frame.dtypes.items()
+        if pd.api.types.is_object_dtype(dtype)
+        or (not pd.api.types.is_numeric_dtype(dtype) and pd.api.types.is_string_dtype(dtype))
+    ]
 
 
 def _are_words(train: pd.DataFrame, test: pd.DataFrame, name: str) -> bool:

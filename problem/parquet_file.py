@@ -79,7 +79,9 @@ def _plain(path: Path, name: str, column: pa.ChunkedArray, *, as_string: bool) -
         column = column.cast(pa.string())  # 12:30:00, as in csv
     if as_string:
         return _as_text(column)
-    if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.string()).cast(pa.float64())  # by way of their digits: a direct cast is off by one place
+    if pa.types.is_float16(kind):
         return column.cast(pa.float64())
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("us"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from foldsmith.problem import csv_file
 from foldsmith.problem.csv_file import csv_remarks, read_csv, spelled_holes, understand
 from foldsmith.problem.dialect import BLANKS, MISSING_TOKENS
 from foldsmith.problem.errors import InputError, UnknownNameError
@@ -21,6 +22,7 @@ __all__ = [
     "MISSING_TOKENS",
     "decimal_mark",
     "fingerprint",
+    "has_decimal_comma",
     "index_columns",
     "is_csv",
     "number_holes",
@@ -30,9 +32,7 @@ __all__ = [
     "remarks",
 ]
 
-_EMPTY = ["", " "]  # what is missing in a column that is read as text: there "NA" is a name like any other
-
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".parquet")
 
 
 def read_frame(
@@ -44,7 +44,7 @@ def read_frame(
     only blank cells are.
 
     Args:
-        path: a file ending in .csv, .csv.gz or .parquet.
+        path: a file ending in .csv, .tsv, .txt, these with .gz, or .parquet.
         columns: the columns to read, in this order; None reads all but the index that pandas writes and nameless
             columns without a cell, which can be asked for.
         as_text: columns read as strings exactly as written, so that an id ``00123`` keeps its zeros and an id ``NA``
@@ -108,6 +108,17 @@ def decimal_mark(path: Path) -> str:
     return understand(path).dialect.decimal if is_csv(path) else "."
 
 
+def has_decimal_comma(path: Path, frame: pd.DataFrame, as_text: Collection[str] = ()) -> bool:
+    """Whether a file whose numbers ``1,250`` may be thousands is to be read again, as another file has decimal commas.
+
+    Args:
+        path: the file.
+        frame: its content as read.
+        as_text: the columns that were read as text.
+    """
+    return is_csv(path) and csv_file.has_decimal_commas(path, frame, as_text)
+
+
 def number_holes(path: Path, frame: pd.DataFrame) -> dict[str, str]:
     """How the holes of columns of numbers are written, by column, where that is a word such as ``NA``.
 
@@ -139,8 +150,8 @@ def fingerprint(path: Path) -> str:
 
 
 def is_csv(path: Path) -> bool:
-    """Whether the file's name is that of a csv file, compressed or not."""
-    return path.name.lower().endswith((".csv", ".csv.gz"))
+    """Whether the file is one of text, compressed or not; the name does not tell its separator."""
+    return path.name.lower().endswith(SUFFIXES[:-1])
 
 
 def _suffix(path: Path) -> str:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -45,7 +45,8 @@ class Schema:
         columns: the feature columns in train's order, the id included.
         categories: for each categorical column the levels seen in train, sorted, as strings.
         time_formats: for each datetime column the format its strings have, or "ISO8601".
-        shifts: numeric columns that are stored relative to an offset, because float32 would lose their digits.
+        shifts: numeric columns that are stored relative to an offset, and dates whose days since 1970 are, because
+            float32 would lose their digits.
     """
 
     columns: tuple[Column, ...]
@@ -132,7 +133,7 @@ def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.Dat
     """
     categories = {c.name: _levels(train[c.name]) for c in columns if c.kind == "categorical"}
     formats = {c.name: c.reading or _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
-    return Schema(tuple(columns), categories, formats, _shifts(train, columns))
+    return Schema(tuple(columns), categories, formats, _shifts(train, columns) | _time_shifts(train, formats))
 
 
 def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
@@ -145,6 +146,20 @@ def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
         if shift is not None:
             found[column.name] = shift
     return found
+
+
+def _time_shifts(train: pd.DataFrame, formats: Mapping[str, str]) -> dict[str, Shift]:
+    """The shifts of dates as days since 1970, which models learn: seconds of one week are lost among 20,000 days."""
+    found = {}
+    for name, pattern in formats.items():
+        shift = _time_shift(train[name], pattern)
+        if shift is not None:
+            found[name] = shift
+    return found
+
+
+def _time_shift(series: pd.Series, pattern: str) -> Shift | None:
+    return find_shift(lambda rows: cells.days(series.iloc[rows], pattern), len(series))
 
 
 def shift_of(series: pd.Series, reading: str = "") -> Shift | None:

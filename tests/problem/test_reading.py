@@ -136,7 +136,7 @@ def test_missing_file_folder_and_suffix(tmp_path: Path) -> None:
     assert "does not exist" in message(tmp_path / "a.csv")
     (tmp_path / "b.csv").mkdir()
     assert "is a folder" in message(tmp_path / "b.csv")
-    assert "unknown ending '.xlsx'; convert it to one of .csv, .csv.gz, .parquet" in message(tmp_path / "a.xlsx")
+    assert "unknown ending '.xlsx'; convert it to one of .csv, .csv.gz, .tsv, " in message(tmp_path / "a.xlsx")
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
