@@ -80,12 +80,13 @@ class OutputForm:
 
     def _refuse_other_class(self, names: Sequence[str], path: Path, *, is_named: bool) -> None:
         """One column that is named after the class with code 0 holds the chances of the wrong class."""
-        if is_named and self.kind == "binary" and len(names) == 1:
-            if named_class(names[0], self.classes, self.target) == 0:
-                raise InputError(
-                    f"{path}: the column {names[0]!r} is named after {self.classes[0]!r}, but {self._wanted()}; export "
-                    "that, or name the column with --columns if it holds that"
-                )
+        if not is_named or self.kind != "binary" or len(names) > 1:
+            return
+        if named_class(names[0], self.classes, self.target) == 0:
+            raise InputError(
+                f"{path}: the column {names[0]!r} is named after {self.classes[0]!r}, but {self._wanted()}; export "
+                "that, or name the column with --columns if it holds that"
+            )
 
     def _asked(self, header: Sequence[str], path: Path, asked: Sequence[str]) -> Picked:
         for name in asked:
