@@ -66,7 +66,10 @@ def ensure_set_up(root: Path, data: dict[str, Any], seed: int | None, *, quiet: 
         return competition
     made = set_up(root, setup_request(data, seed))
     competition = Competition(root)
-    if not quiet:
+    if quiet:  # stdout is for programs; what was understood is still said
+        for remark in made.remarks:
+            click.echo(f"note: {remark}", err=True)
+    else:
         from foldsmith.cli.tables import print_setup
         from foldsmith.flow.check import quick_check
 

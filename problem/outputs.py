@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foldsmith.problem.class_columns import match_classes
+from foldsmith.problem.class_columns import match_classes, named_class
 from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.problem.goal import Goal, Outputs, Task
 from foldsmith.problem.target import Target
@@ -74,8 +74,19 @@ class OutputForm:
             return Picked(named, by_name=True)
         for names in (others, list(header)):  # a column named like the target holds labels, unless it is the only one
             if self._fits(len(names)):
+                self._refuse_other_class(names, path, is_named=is_named)
                 return Picked(tuple(header.index(name) for name in names), by_name=False)
         raise InputError(self._misfit(header, path))
+
+    def _refuse_other_class(self, names: Sequence[str], path: Path, *, is_named: bool) -> None:
+        """One column that is named after the class with code 0 holds the chances of the wrong class."""
+        if not is_named or self.kind != "binary" or len(names) > 1:
+            return
+        if named_class(names[0], self.classes, self.target) == 0:
+            raise InputError(
+                f"{path}: the column {names[0]!r} is named after {self.classes[0]!r}, but {self._wanted()}; export "
+                "that, or name the column with --columns if it holds that"
+            )
 
     def _asked(self, header: Sequence[str], path: Path, asked: Sequence[str]) -> Picked:
         for name in asked:

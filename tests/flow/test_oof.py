@@ -152,6 +152,32 @@ def test_a_table_that_pandas_wrote_with_its_index(make_problem: MakeProblem, tmp
     assert take(problem, tmp_path / "oof.csv", tmp_path / "test.csv").details["matched"] == "order"
 
 
+def test_a_column_of_the_other_class_is_refused(
+    make_problem: MakeProblem, make_frames: Callable[..., tuple[pd.DataFrame, pd.DataFrame]], tmp_path: Path
+) -> None:
+    train, test = make_frames("binary")
+    train["y"] = np.where(train["y"] == 1, "yes", "no")
+    problem = make_problem(train=train, test=test)
+    frame = frame_of(problem)
+    path = save(frame.rename(columns={"prediction": "prob_no"}), tmp_path / "oof.csv")
+    refuse(problem, "column 'prob_no' is named after 'no', but this problem wants the chance of 'yes'", path)
+    assert (
+        take(problem, save(frame.rename(columns={"prediction": "Prob_Yes"}), tmp_path / "oof.csv")).scores is not None
+    )
+
+
+@pytest.mark.parametrize("pattern", ["{}_prob", "P({})", "Status {}"])
+def test_columns_around_the_class(make_problem: MakeProblem, tmp_path: Path, pattern: str) -> None:
+    problem = make_problem("multiclass")
+    frame = frame_of(problem)
+    names = {name: pattern.format(name.title()) for name in problem.data.target.classes}
+    plain = take(problem, save(frame, tmp_path / "oof.csv"))
+    assert plain.scores is not None
+    odd = save(frame.rename(columns=names)[["id", *reversed(names.values())]], tmp_path / "other.csv")
+    [member] = import_oof(problem, [OofSource("bert", odd)])
+    assert member.scores == plain.scores
+
+
 def test_test_rows_without_ids_are_told(make_problem: MakeProblem, tmp_path: Path) -> None:
     problem = make_problem()
     test = npy(np.linspace(0, 1, 12), tmp_path / "test.npy")

@@ -175,7 +175,8 @@ def test_members_are_looked_at_in_a_deep_check(tmp_path: Path, add_member: AddMe
     store.write(replace(lied, scores=good.scores))
     deep = Competition(tmp_path / "comp").check(deep=True)
     told = {one.code: one.message for one in deep.findings if one.severity == "error"}
-    assert told["member_damaged"].startswith(f"{holes.id} has no prediction for 1 rows")
+    assert told["member_damaged"].startswith(f"{holes.id} is damaged")
+    assert "oof.npy has no finite prediction for 1 of 600 rows" in told["member_damaged"]
     assert told["score_mismatch"].startswith(f"{lied.id} says 1")
     assert set(told) == {"member_damaged", "score_mismatch"}
     assert not codes(Competition(tmp_path / "comp").check(), "error")
@@ -184,7 +185,7 @@ def test_members_are_looked_at_in_a_deep_check(tmp_path: Path, add_member: AddMe
 def test_the_command(tmp_path: Path, foldsmith: Callable[..., Any]) -> None:
     problem_of(clean("binary"), tmp_path / "clean")
     told = foldsmith("-C", tmp_path / "clean" / "comp", "check")
-    assert told.code == 0 and "in 13 checks" in told.out
+    assert told.code == 0 and "in 14 checks" in told.out
     problem_of(FAULTS["target copy with tiny noise"][0](clean("binary"), np.random.default_rng(1)), tmp_path / "bad")
     told = foldsmith("-C", tmp_path / "bad" / "comp", "check", "--json")
     assert told.code == 1 and '"code": "target_copy"' in told.out
