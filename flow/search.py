@@ -21,7 +21,7 @@ from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
-from foldsmith.problem.decoration import Decorations
+from foldsmith.problem.decoration import Decorations, words_of
 from foldsmith.problem.errors import DamagedFileError, FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
 from foldsmith.problem.standard_streams import fill_standard_streams
@@ -115,7 +115,7 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
             mirror.finish(MIRROR_SECONDS)
         if outcome.ended != "interrupted":
             hooks.ended(outcome.ended, ensemble.standing)
-    warnings = [] if ensemble.error is None else [f"the running ensemble failed: {ensemble.error}"]
+    warnings = [] if ensemble.error is None else [f"the running ensemble failed: {words_of(ensemble.error)}"]
     if mirror.warning:
         warnings.append(mirror.warning)
     warnings += guard.failures

@@ -31,6 +31,7 @@ from foldsmith.problem.dataset import (
 )
 from foldsmith.problem.decisions import default_decision
 from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
+from foldsmith.problem.extra import read_extra
 from foldsmith.problem.files import file_digest, read_json, write_json
 from foldsmith.problem.floors import missing_class_remarks
 from foldsmith.problem.fold_schemes import propose_n_folds
@@ -41,7 +42,7 @@ from foldsmith.problem.plain import as_names, plain
 from foldsmith.problem.reading import read_header
 from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import Table, build_schema, type_frame
-from foldsmith.problem.target import read_target
+from foldsmith.problem.target import Target, read_target
 from foldsmith.problem.words import Source
 from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
 from foldsmith.spaces.registry import get_family
@@ -154,12 +155,21 @@ def init(root: Path, request: SetupRequest) -> Setup:
     target = infer_target(root, request, frames.train[request.target])
     config, columns, reasons = _infer(root, request, frames, ids, target)
     typed_test, remarks = _check(folder, config, frames, columns)
+    extra_told = _extra_remarks(folder, config, typed_test, target.target)
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     write_json(_words_path(folder), {"words": _words(request)})
     save_config(folder.config, config, reasons)
-    told = (*data.remarks, *ids.remarks, *target.remarks, *remarks)
+    told = (*data.remarks, *ids.remarks, *target.remarks, *remarks, *extra_told)
     return Setup(folder, config, data, columns, reasons, told)
+
+
+def _extra_remarks(folder: Folder, config: Config, typed_test: Table, target: Target) -> list[str]:
+    """Refuse tables of more rows that do not fit; what is to be told of the others."""
+    told: list[str] = []
+    for name in config.data.extra:
+        told += read_extra(folder.resolve(name), typed_test.schema, target, keep_na=config.data.keep_na).remarks
+    return told
 
 
 def _words_path(folder: Folder) -> Path:

@@ -7,6 +7,7 @@ from typing import Literal
 import pandas as pd
 
 from foldsmith.problem import cells
+from foldsmith.problem.amount_columns import may_be_grouped
 from foldsmith.problem.reading import read_frame
 
 Family = Literal["numbers", "truth", "times", "words", "empty"]
@@ -29,7 +30,9 @@ def family(series: pd.Series) -> Family:
 
 
 def disagreeing(train: pd.DataFrame, test: pd.DataFrame, *, leave: Iterable[str]) -> list[str]:
-    """The columns that one file has as words and the other as numbers, truth values or times, in train's order.
+    """The columns whose text must tell what they are, in train's order.
+
+    One file has words, the other numbers, truth values or times; or points in numbers may be thousands separators.
 
     Args:
         train, test: the tables as read.
@@ -40,7 +43,8 @@ def disagreeing(train: pd.DataFrame, test: pd.DataFrame, *, leave: Iterable[str]
     found = []
     for name in names:
         families = {family(train[name]), family(test[name])} - {"empty"}
-        if len(families) > 1:
+        floats = any(pd.api.types.is_float_dtype(frame[name].dtype) for frame in (train, test))
+        if len(families) > 1 or (families == {"numbers"} and floats and may_be_grouped(train[name], test[name])):
             found.append(name)
     return found
 

@@ -1,8 +1,10 @@
 """Whether a column of words is one of amounts, and how its numbers are read: decided over both files."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from foldsmith.problem.amounts import Amount, Mark, Reading, is_inexact, parse_amount, unit_of
@@ -16,6 +18,9 @@ _STRAYS = 0.01
 _NEARLY = 0.5
 _MANY = 20
 _SAMPLE = 64
+_LOOK = 2_000
+_FEW_WHOLE = 0.02
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 
 
 def amount_reading(both: Both, setting: str = "", *, is_set: bool = False) -> ColumnReading:
@@ -121,6 +126,8 @@ class _Decision:
         n_points, n_commas = self._cells(points), self._cells(commas)
         if points and commas and either and min(n_points, n_commas) > _STRAYS * (n_points + n_commas):
             return "point", _Trouble("decimal points and decimal commas", points[0], commas[0])
+        if not points and not commas and _are_grouped([self.both.texts[row] for row in rows]):
+            return "comma", None
         return ("comma" if n_commas > n_points else "point"), None
 
     def _scales(self, rows: list[int]) -> bool:
@@ -192,11 +199,7 @@ class _Decision:
 
     def _tell(self, chosen: Reading, values: NDArray[np.float64]) -> tuple[str, ...]:
         """Once per column how its amounts were read."""
-        odd = [
-            row
-            for row, amount in enumerate(self.amounts)
-            if amount is not None and not amount.is_plain and not np.isnan(values[row])
-        ]
+        odd = [row for row, amount in enumerate(self.amounts) if amount is not None and _is_odd(amount, values[row])]
         if not odd:
             return ()
         # The cell that says most: with a thousands separator or both marks.
@@ -206,10 +209,23 @@ class _Decision:
         negative = next((row for row in odd if "(" in self.both.texts[row] and row != told), None)
         if negative is not None:
             line += f", and {self.both.shown(negative)} as {values[negative]:.12g}"
+        other = self._other_mark(told)
+        if other is not None:
+            line += f", and {self.both.shown(other)} as {values[other]:.12g}: points and commas are decimal marks here"
         bare = self._bare(chosen)
         if bare is not None:
             line += f", and {self.both.shown(bare)} as one in {chosen.unit} too"
         return (f"{line}; {advice(name, 'categorical')} keeps the words",)
+
+    def _other_mark(self, told: int) -> int | None:
+        """A cell that can only have the other decimal mark than a told one can only have."""
+        first = self._amount(told)
+        if first.point is not None and first.comma is not None:
+            return None
+        for row, amount in enumerate(self.amounts):
+            if amount is not None and (amount.point if first.comma is None else amount.comma) is None:
+                return row
+        return None
 
     def _bare(self, chosen: Reading) -> int | None:
         """A cell without the unit that others have."""
@@ -238,6 +254,38 @@ class _Decision:
 
     def _first(self, mask: NDArray[np.bool_], file: int) -> int:
         return int(np.flatnonzero(mask & (self.counts[file] > 0))[0])
+
+
+def _are_grouped(texts: list[str]) -> bool:
+    """Whether points are thousands separators: three digits behind each, and beside them only numbers below 1000.
+
+    A decimal point would leave fewer digits in one cell of ten, or three in whole numbers too.
+    """
+    grouped = [text for text in texts if "." in text]
+    whole = [text for text in texts if text.strip().lstrip("+-").isdecimal()]
+    return (
+        len(grouped) >= _MANY
+        and len(whole) > 0
+        and all(_GROUPED.fullmatch(text.strip()) for text in grouped)
+        and all(len(text.strip().lstrip("+-")) <= 3 for text in whole)
+    )
+
+
+def may_be_grouped(train: pd.Series, test: pd.Series) -> bool:
+    """Whether numbers that were read with decimal points may have points for thousands; their text must tell."""
+    values = pd.concat([train.iloc[:: max(1, len(train) // _LOOK)], test.iloc[:: max(1, len(test) // _LOOK)]])
+    numbers = np.abs(values.to_numpy(dtype=np.float64))
+    numbers = numbers[np.isfinite(numbers)]
+    whole = numbers == np.trunc(numbers)
+    parts = numbers[~whole]
+    if len(parts) < _MANY or np.count_nonzero(whole) < _FEW_WHOLE * len(numbers) or numbers.max() >= 1000:
+        return False
+    return bool(parts.min() >= 1 and np.abs(parts * 1000 - np.rint(parts * 1000)).max() < 1e-6)
+
+
+def _is_odd(amount: Amount, value: float) -> bool:
+    """Whether a cell says another number than a program would read in it, or is read at all."""
+    return not np.isnan(value) and not (amount.is_plain and value == amount.point)
 
 
 def _is_either(amount: Amount) -> bool:

@@ -136,6 +136,8 @@ _SAME_UNIT = {
     "pts": "pt",
 }
 _INEXACT = re.compile(r"(?i)^(?:[~≈<>≤≥±=]+|ca\.?|circa|about|approx\.?|under|over|less than|more than) ?|\+$")
+# Marks that a spreadsheet puts around numbers which it holds as text.
+_QUOTED = re.compile(r"^(?:=?\"(.*)\"|'(?=[^']*$)(?=[-+\d(.,$€£¥]))")
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\u2019": "'"})
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 
@@ -172,7 +174,7 @@ def parse_amount(text: str) -> Amount | None:
     Amount(point=-1234.5, comma=None, currency='$', unit='', scale=0.0, is_plain=False)
     """
     written = text.strip()
-    text = clean(text.translate(_SPACES)).translate(_MINUS)
+    text = _QUOTED.sub(r"\1", clean(text.translate(_SPACES)).translate(_MINUS))
     if text.isascii() and len(text) < 20:
         try:
             plain = float(text)

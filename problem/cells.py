@@ -41,7 +41,18 @@ _TRUTH = {word: float(value) for pair in BOOLEAN_PAIRS for value, word in enumer
 _NOT_A_NUMBER = frozenset(
     (
         *("none", "null", "na", "n/a", "nan", "-nan", "<na>", "#n/a", "nil", "missing", "unknown"),
-        *("?", "-", "--", ".", "#div/0!", "#value!", "#null!"),
+        *("?", "-", "--", ".", "#div/0!", "#value!", "#null!", "#ref!", "#name?", "#num!", "n.a.", "n.a", "undefined"),
+        *(
+            "not available",
+            "not applicable",
+            "no data",
+            "nd",
+            "n.d.",
+            "tbd",
+            "nat",
+            "0000-00-00",
+            "0000-00-00 00:00:00",
+        ),
     )
 )
 
@@ -122,7 +133,7 @@ def no_numbers(texts: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.
 
 def is_missing_word(text: str) -> bool:
     """Whether a string means "no value" in a column of numbers or dates."""
-    return text.strip().casefold() in _NOT_A_NUMBER
+    return clean(text).casefold() in _NOT_A_NUMBER
 
 
 def parse_numbers(texts: Sequence[str]) -> NDArray[np.float64]:

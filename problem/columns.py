@@ -132,7 +132,7 @@ def _column(
     empty = _empty_remarks(name, train, test, sources)
     n_present = int(train.notna().sum())
     if cells.is_time(train) and (cells.is_time(test) or test.isna().all()):
-        found = _time_column(name, train)
+        found = _time_column(name, train, test, sources)
     elif _is_number(train) and (_is_number(test) or test.isna().all()):
         found = _number_column(name, train, test, sources)
     else:
@@ -169,11 +169,14 @@ def _constant_reason(series: pd.Series) -> str:
     return f"every value the same: {short(present.iloc[0])}"
 
 
-def _time_column(name: str, train: pd.Series) -> Column:
+def _time_column(name: str, train: pd.Series, test: pd.Series, sources: tuple[Source, Source]) -> Column:
     constant = _constant_reason(train)
     if constant:
         return Column(name, "constant", constant)
-    return Column(name, "datetime", f"stored as dates: {train.dropna().iloc[0]}", cells.ISO)
+    zones = [str(getattr(series.dtype, "tz", None) or "none") for series in (train, test)]
+    remark = f"column {name!r} has the time zone {zones[0]} in {sources[0].name} and {zones[1]} in {sources[1].name}"
+    remarks = (f"{remark}; all are turned to UTC, those without one are UTC",) if zones[0] != zones[1] else ()
+    return Column(name, "datetime", f"stored as dates: {train.dropna().iloc[0]}", cells.ISO, remarks)
 
 
 def _number_column(name: str, train: pd.Series, test: pd.Series, sources: tuple[Source, Source]) -> Column:
@@ -246,7 +249,7 @@ def _word_column(both: Both) -> Column:
         return Column(name, "image", f"paths of image files: {train.distinct[0]}")
     text = _text_reason(train)
     if text:
-        return Column(name, "text", text)
+        return Column(name, "text", text, remarks=(*amounts.remarks, *dates.remarks))
     return _category(both, (*amounts.remarks, *dates.remarks))
 
 
@@ -257,7 +260,8 @@ def _number_words(both: Both, values: NDArray[np.float64]) -> Column:
     lost = cells.no_numbers(test.distinct, test_values)
     reason = f"strings that are all numbers, {_range(values)}"
     if not lost.any():
-        return Column(name, "numeric", reason)
+        amounts = amount_reading(both)
+        return Column(name, "numeric", reason, amounts.text or "", amounts.remarks)
     if _is_truth(values) and all(cells.is_truth(text) for text in test.distinct):
         return Column(name, "boolean", "0/1 in one file, truth values in the other")
     dates = date_reading(both)

@@ -2,13 +2,13 @@
 
 import codecs
 import datetime
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from tomlkit.exceptions import TOMLKitError
 
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
 from foldsmith.problem.files import FORMAT, write_bytes
@@ -228,8 +228,8 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise InputError(f"no {path.name} in {path.parent}; start with 'foldsmith run --train … --test … --target …'")
     try:
-        record = tomlkit.parse(read_config_text(path)).unwrap()
-    except (TOMLKitError, UnicodeDecodeError) as error:
+        record = tomllib.loads(read_config_text(path))  # many times as fast as tomlkit, which keeps comments
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     its_format = record.get("format", FORMAT)
     if isinstance(its_format, int) and its_format > FORMAT:

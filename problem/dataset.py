@@ -367,8 +367,7 @@ def _read(config: Config, paths: tuple[Path, Path], train_folder: Path) -> Frame
     data = config.data
     texts = set(words_of(config.columns))
     if train_folder.exists():
-        schema = Table.open(train_folder).schema
-        texts |= {*schema.categorical, *schema.text}
+        texts |= set(Table.open(train_folder).schema.as_written)
     return read_frames(
         *paths,
         target=data.target[0],

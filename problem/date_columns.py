@@ -1,5 +1,7 @@
 """Whether a column of words is one of dates, and how its cells are read: decided over both files."""
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from foldsmith.problem.time_formats import (
     YEARS,
     Order,
     Parsed,
+    in_order,
     look_like_dates,
     parse,
 )
@@ -23,6 +26,7 @@ from foldsmith.problem.words import Both
 LEAST_READABLE = 0.99
 """Share of train's cells that must be dates."""
 _STRAYS = 0.01
+_ZONE = re.compile(r"(?:[A-Za-z]{1,5}|[+-]\d\d(?::?\d\d)?)$")
 _SAMPLE = 256
 _LABELLED = 20_000
 
@@ -96,6 +100,11 @@ class _Decision:
                     f"column {name!r} holds dates but for {lost:.0%} of its cells, such as {example}, and is taken as "
                     f"words; correct them, or make them missing with {advice(name, 'datetime')}"
                 )
+            elif not self.is_set and look_like_dates(_sample(both.train.distinct)):
+                self.remarks.append(
+                    f"column {name!r} looks like dates, such as {self._example(~readable & self.is_word, 0)}, but in "
+                    "no format that is known, and is taken as words; write them as 2021-03-15 10:30"
+                )
             return ColumnReading(None, tuple(self.remarks))
         self._decide_order()
         values = self.parsed.micros(self.order)
@@ -156,7 +165,9 @@ class _Decision:
     def _kinds(self, used: NDArray[np.object_], values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
         """Cells of each format, where ISO dates with a clock, without one and with a zone are told apart by file."""
         texts = self.both.texts
-        labels = used.copy()
+        order: Order = self.order or "month"
+        names = {name: in_order(str(name), order).replace("%B", "%b") for name in set(used)}
+        labels = np.array([names[name] for name in used], dtype=object)
         labels[values == MISSING_TIME] = ""
         iso = np.flatnonzero(labels == ISO)
         step = max(1, len(iso) // _LABELLED)
@@ -195,6 +206,6 @@ def _are_years(texts: list[str]) -> bool:
 def _label(text: str) -> str:
     """An ISO date with a clock, without one, or with a time zone."""
     clock = len(text) > 10
-    zone = clock and (text.endswith(("Z", "z")) or "+" in text[10:] or "-" in text[10:])
+    zone = clock and _ZONE.search(text[10:]) is not None
     digits = "" if any(mark in text[:8] for mark in "-/.") else " in digits"
     return f"{ISO}{' with a clock' if clock else ''}{' and a zone' if zone else ''}{digits}"

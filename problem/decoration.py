@@ -41,10 +41,19 @@ class Decorations:
         """Log the first failure of its kind, and tell people."""
         if what in self._told:
             return
-        message = f"{what} failed ({type(error).__name__}: {error}); everything else goes on"
+        message = f"{what} failed ({words_of(error)}); everything else goes on"
         self._told[what] = message
         logger.warning(message, exc_info=error)
         self._say(message)
+
+
+def words_of(error: BaseException) -> str:
+    """Kind and text of an error; somebody else's may have a text that cannot be made."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception:
+        return kind
 
 
 class Guard:

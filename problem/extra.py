@@ -4,6 +4,7 @@ They stand behind the train table, so that a fold's train rows simply count furt
 they are no part of the contract: members with and without them have the same folds and can be blended.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from foldsmith.problem.folder import Folder
 from foldsmith.problem.headers import match_names
 from foldsmith.problem.holes import without_tokens
 from foldsmith.problem.reading import read_header, read_words
-from foldsmith.problem.tables import Table, stacked, type_frame
+from foldsmith.problem.tables import Schema, Table, Target, stacked, type_frame
 from foldsmith.problem.target import encode_target
 from foldsmith.problem.typing_remarks import other_remarks
 from foldsmith.problem.words import Source
@@ -93,10 +94,42 @@ def extra_suffix(problem: Problem) -> str:
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
     target = problem.data.target
-    schema = problem.data.train.schema
+    read = read_extra(path, problem.data.train.schema, target, keep_na=problem.config.data.keep_na)
+    labels = np.tile(read.y, (problem.plan.n_folds + 1, 1))
+    source = f"{path.name}: {read.table.n_rows:,} rows"
+    return ExtraRows(read.table, labels, digest(file_digest(path)), (source,), read.remarks)
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table of more rows under train's schema.
+
+    Args:
+        table: the features.
+        y: the labels, as :class:`foldsmith.problem.dataset.Dataset` has them.
+        remarks: how its cells were understood where that is not plain, one sentence each.
+    """
+
+    table: Table
+    y: NDArray[Any]
+    remarks: tuple[str, ...]
+
+
+def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: Collection[str] = ()) -> ExtraTable:
+    """Read a table with train's columns and target, in any order; more columns are ignored.
+
+    Args:
+        path: the file.
+        schema: of train.
+        target: of train.
+        keep_na: columns in which ``NA`` and its like are words.
+
+    Raises:
+        InputError: a column is missing, a label is not one of train's, or cells do not fit their column.
+    """
     header = read_header(path)
     used = [column.name for column in schema.columns if column.kind not in ("id", "constant")]
-    stored = match_names([*used, target.name], header, where=(problem.data.paths[0].name, path.name))
+    stored = match_names([*used, target.name], header, where=("train", path.name))
     lacking = [name for name in (*used, target.name) if name not in header and name not in stored]
     if lacking:
         raise InputError(
@@ -104,17 +137,15 @@ def _from_file(problem: Problem, path: Path) -> ExtraRows:
             "and the target"
         )
     # Words exactly as written: a code 007 stays one where this file has digits alone.
-    words = [stored.get(name, name) for name in (*schema.categorical, *schema.text)]
+    words = [stored.get(name, name) for name in schema.as_written]
     frame = read_words(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
-    keep_na = problem.config.data.keep_na
     frame = without_tokens(frame, [name for name in frame.columns if name not in keep_na])
-    labels_of_rows = read_target_column(path, stored.get(target.name, target.name))
-    y = encode_target(target, labels_of_rows, path.name, keep_na=target.name in keep_na)
-    labels = np.tile(y, (problem.plan.n_folds + 1, 1))
+    labels = read_target_column(path, stored.get(target.name, target.name))
+    y = encode_target(target, labels, path.name, keep_na=target.name in keep_na)
     table = type_frame(frame, schema)
     remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
     remarks += other_remarks(frame, table, Source.of(path), is_later=True)
-    return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",), tuple(remarks))
+    return ExtraTable(table, y, tuple(remarks))
 
 
 def pseudo_folder(folder: Folder, name: str) -> Path:

@@ -79,6 +79,12 @@ class Schema:
         """Names of the text columns, in the order of ``Table.text``."""
         return self._names("text")
 
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """Names of the columns whose text decides: words, and numbers that are not written plainly."""
+        amounts = (column.name for column in self.columns if column.kind == "numeric" and column.reading)
+        return (*self.categorical, *self.text, *amounts)
+
     def shift(self, name: str) -> Shift:
         """How a numeric column is stored."""
         return self.shifts.get(name, NO_SHIFT)

@@ -63,6 +63,22 @@ ORDERED_FORMATS = tuple((month + clock, day + clock) for month, day in _PAIRS fo
 _MONTH_FIRST = {month for month, _ in ORDERED_FORMATS}
 _DAY_FIRST = {day for _, day in ORDERED_FORMATS}
 
+# Zones that have one meaning; CST, IST and BST have several.
+_ZONES = dict(
+    CET="+01:00",
+    CEST="+02:00",
+    EET="+02:00",
+    EEST="+03:00",
+    WET="+00:00",
+    WEST="+01:00",
+    MSK="+03:00",
+    EST="-05:00",
+    EDT="-04:00",
+    MDT="-06:00",
+    PST="-08:00",
+    PDT="-07:00",
+    JST="+09:00",
+)
 # What stands around a date without changing it; replaced before the second try.
 _SPELLINGS = (
     (r"\s+", " "),
@@ -75,6 +91,7 @@ _SPELLINGS = (
     (r"(?i)([ap])\.m\.$", r"\1m"),
     (r"(?i) ?(?:utc|gmt)([+-]\d)", r"\1"),
     (r"(?i) ?(?:utc|gmt|(?<=\d)z)$", "+00:00"),
+    *((rf"(?i)(:\d\d) ?{name}$", rf"\g<1>{offset}") for name, offset in _ZONES.items()),
     (r" ([+-]\d\d:?\d\d)$", r"\1"),
     (r"^(\d{4})/(\d{1,2})/(\d{1,2})", r"\1-\2-\3"),
     (r"^(\d{8})\.0*$", r"\1"),
@@ -134,10 +151,11 @@ class Parsed:
         """The formats in use under an order, the most frequent first."""
         found = pd.Series(self.formats[self.micros(order) != MISSING_TIME]).value_counts()
         names = [str(name) for name in found.index]
-        return names if order is None else list(dict.fromkeys(_in_order(name, order) for name in names))
+        return names if order is None else list(dict.fromkeys(in_order(name, order) for name in names))
 
 
-def _in_order(name: str, order: Order) -> str:
+def in_order(name: str, order: Order) -> str:
+    """A format with day and month in an order, others as they are."""
     for month, day in ORDERED_FORMATS:
         if name in (month, day):
             return day if order == "day" else month

@@ -59,6 +59,7 @@ def _lost(column: Column, frame: pd.DataFrame, table: Table, source: Source, *, 
     if pd.api.types.is_numeric_dtype(series.dtype) and column.kind != "boolean":
         return
     words = Words.of(series)
+    yield from _missing_words(column, words, source)
     is_word = np.array([not cells.is_missing_word(text) for text in words.distinct] + [False], dtype=bool)
     lost = missing & is_word[words.codes]
     n_lost, n_present = int(lost.sum()), int(is_word[words.codes].sum())
@@ -78,6 +79,16 @@ def _lost(column: Column, frame: pd.DataFrame, table: Table, source: Source, *, 
         f"column {column.name!r}: {n_lost:,} {cells_are} missing because {'it is' if n_lost == 1 else 'they are'} no "
         f"{_WHAT[column.kind]}, such as {shown}"
     )
+
+
+def _missing_words(column: Column, words: Words, source: Source) -> Iterator[str]:
+    """Words such as ``unknown`` that stand for no value."""
+    rows = [row for row, text in enumerate(words.distinct) if column.kind != "boolean" and cells.is_missing_word(text)]
+    if rows:
+        n_cells = int(words.counts[rows].sum())
+        shown = cell(words.distinct[rows[0]], source.at(words.row(rows[0])))
+        are = "cell" if n_cells == 1 else "cells"
+        yield f"column {column.name!r}: {n_cells:,} {are} of {source.name} such as {shown} read as missing"
 
 
 def _missing(column: Column, table: Table) -> NDArray[np.bool_] | None:

@@ -76,6 +76,11 @@ class TrialDesk:
         return n_failed > 0 and n_fine == 0 and not any(self.history.values())
 
     @property
+    def has_member(self) -> bool:
+        """Whether any family has a complete member."""
+        return any(self.history.values())
+
+    @property
     def has_fitted_folds(self) -> bool:
         """Whether a trial that has begun has something to go on from."""
         return any(trial.provisional for trial in self.active.values())

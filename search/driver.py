@@ -28,6 +28,7 @@ from foldsmith.spaces.costs import fold_seconds
 TICK_SECONDS = 0.25
 SHOW_SECONDS = 0.25  # between two snapshots: each counts what thousands of trials came to
 MAX_RESTARTS = 3  # in a row, with no result in between
+FIRST_SHARE = 0.1  # of what is left, above which a first trial gives way to the cheapest family's
 FINAL_SHARE = 0.15  # of the time budget, in which the ensemble's members are repeated with other seeds
 ADOPT_SECONDS = 10.0  # between looks for trials of other drivers that died
 
@@ -313,8 +314,20 @@ class Driver:
             )
             if not loads:
                 return None
-            if (started := self._desk.begin(self._policy.choose(loads))) is not None:
+            if (started := self._desk.begin(self._choose(loads))) is not None:
                 return started
+
+    def _choose(self, loads: list[FamilyLoad]) -> str:
+        """The policy's choice; but the first member comes cheap where a dearer one might not be finished in time."""
+        choice = self._policy.choose(loads)
+        if self._clock.left() == float("inf") or self._desk.has_member:
+            return choice
+        costs = {load.name: self._pace.remaining(load.name, self._problem.plan.n_folds) for load in loads}
+        known = {name: cost for name, cost in costs.items() if cost > 0}
+        if not known or costs[choice] <= FIRST_SHARE * self._clock.left():
+            return choice
+        untried = [load.name for load in loads if load.n_trials == 0 and load.name in known] or list(known)
+        return min(untried, key=known.__getitem__)
 
     def _reckon(self, family: str) -> float | None:
         facts = self._desk.book.facts

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
+from foldsmith.problem.decoration import Decorations, words_of
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.extra import ExtraRows, load_extra
 from foldsmith.problem.fit_units import FitUnits
@@ -43,6 +44,8 @@ from foldsmith.spaces.space import Params
 
 CACHE_SHARE = 0.25  # of a core's part of the machine's memory
 CACHE_BYTES = (1 << 30, 4 << 30)  # at least and at most
+
+_guard = Decorations()
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,7 @@ class Workbench:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a failing fold, or one that calls sys.exit, ends one trial, not the worker
-                fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
+                fault = Fault(_reason(error), words_of(error), traceback.format_exc()[-4000:])
                 result = JobResult(job, 0.0, fault=fault)
         return replace(
             result,
@@ -398,7 +401,9 @@ def mean_prediction(problem: Problem, predictions: Sequence[Outputs]) -> Outputs
 
 def library_versions() -> dict[str, str]:
     """Versions that a member's numbers depend on."""
-    return dict(_library_versions())
+    with _guard("looking for the versions of libraries"):
+        return dict(_library_versions())
+    return {}
 
 
 @cache
@@ -556,9 +561,10 @@ def _check_device(family: Family, job: Job, fitted: FittedFold) -> None:
 
 def note_fit(folder: Folder, job: Job) -> None:
     """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
-    folder.logs.mkdir(exist_ok=True)
-    with open(folder.logs / "fits.log", "a") as file:
-        file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
+    with _guard("the line in fits.log"):
+        folder.logs.mkdir(exist_ok=True)
+        with open(folder.logs / "fits.log", "a") as file:
+            file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Numbers that stand for "missing": -999, 9999, -1 and their like, recognised per column of the train rows."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,8 @@ def find_fillers(numbers: Matrix, shifts: Sequence[Shift] = ()) -> Matrix:
         shift = shifts[column] if shifts else NO_SHIFT
         known = numbers[~np.isnan(numbers[:, column]), column].astype(np.float64)
         ends = (known.min(initial=np.inf), known.max(initial=-np.inf))
+        if not any(_looks_so(end, shift) for end in ends):
+            continue
         body = known[~np.isin(known, [end for end in ends if _looks_so(end, shift)])]
         for side, end in enumerate(ends):
             if _is_filler(end, known, body, shift):
@@ -56,6 +59,10 @@ def _is_filler(value: float, known: NDArray[np.float64], body: NDArray[np.float6
 
 
 def _looks_so(value: float, shift: Shift) -> bool:
+    if not math.isfinite(value):
+        return False
+    if shift == NO_SHIFT:  # the usual case, thousands of times
+        return value in SHORT or any(abs(long - value) <= 1e-7 * abs(value) for long in LONG)
     return _is_short(value, shift) or bool(_meant(LONG, value, shift).any())
 
 

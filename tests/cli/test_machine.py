@@ -23,10 +23,13 @@ def run(
     *words: object, env: Mapping[str, str] | None = None, before: Sequence[str] = (), **options: Any
 ) -> "subprocess.CompletedProcess[bytes]":
     """A command line in a process of its own."""
-    command = [*before, sys.executable, "-m", "foldsmith", *(os.fsencode(str(word)) for word in words)]
+    command = [os.fsencode(str(word)) for word in (*before, sys.executable, "-m", "foldsmith", *words)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.run(command, env={**clean, **(env or {})}, check=False, **options)
+    done: subprocess.CompletedProcess[bytes] = subprocess.run(
+        command, env={**clean, **(env or {})}, check=False, **options
+    )
+    return done
 
 
 def one_error(done: "subprocess.CompletedProcess[bytes]", words: str) -> None:

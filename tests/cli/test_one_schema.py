@@ -149,7 +149,9 @@ def test_extra_rows_have_the_schema_of_train(foldsmith: Foldsmith, tmp_path: Pat
     words = write(tmp_path, train, test)
     extra = in_other_words(train[6:])  # digits alone: the codes must keep their zeros
     extra.to_csv(tmp_path / "extra.csv", index=False)
-    assert foldsmith("init", tmp_path / "comp", *words, "--extra", tmp_path / "extra.csv").code == 0
+    outcome = foldsmith("init", tmp_path / "comp", *words, "--extra", tmp_path / "extra.csv")
+    assert outcome.code == 0
+    assert "extra.csv has dates in another format" in " ".join(outcome.out.split())
     problem = open_problem(tmp_path / "comp", freeze=True)
     rows = load_extra(problem)
     assert rows is not None
@@ -160,6 +162,9 @@ def test_extra_rows_have_the_schema_of_train(foldsmith: Foldsmith, tmp_path: Pat
     assert "extra.csv has dates in another format" in told
     assert "extra.csv have stray blanks" in told
     extra.assign(price="cheap").to_csv(tmp_path / "extra.csv", index=False)
-    outcome = foldsmith("-C", tmp_path / "comp", "search", "linear", "--trials", 1, "--executor", "inline")
-    assert outcome.code == 2
-    assert re.search(r"'price' holds numbers, but 294 of 294 cells of extra.csv .*'cheap'", outcome.err)
+    search = ["-C", tmp_path / "comp", "search", "linear", "--trials", 1, "--executor", "inline"]
+    for again in (search, ["init", tmp_path / "new", *words, "--extra", tmp_path / "extra.csv"]):
+        outcome = foldsmith(*again)
+        assert outcome.code == 2
+        assert re.search(r"'price' holds numbers, but 294 of 294 cells of extra.csv .*'cheap'", outcome.err)
+    assert not (tmp_path / "new").exists()

@@ -63,9 +63,9 @@ def test_the_running_driver_is_shown(
         assert "note" in outcome.out
 
 
-def test_after_the_search(searching: tuple[Problem, int], foldsmith: Foldsmith) -> None:
-    problem, driver = searching
-    assert foldsmith("-C", problem.folder.root, "stop") is not None if (problem.folder.code / "go").touch() else True
+def test_after_the_search(searching: tuple[Problem, int]) -> None:
+    problem, _ = searching
+    (problem.folder.code / "go").touch()
     while status(problem.folder.root).driver is not None:
         time.sleep(0.05)
     _a_row_less(problem.data.paths[0])

@@ -162,7 +162,7 @@ def _count(folder: Path, rounds: int) -> None:
     def refuse(*words: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    fcntl.flock = refuse  # type: ignore[assignment]
+    fcntl.flock = refuse
     for _ in range(rounds):
         with folder_lock(folder):
             number = int((folder / "number").read_text())

@@ -5,10 +5,12 @@ import datetime
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tomlkit
 from hypothesis import HealthCheck, given, settings
@@ -166,6 +168,59 @@ def test_numbers_with_a_few_marks_stay_words_and_are_told(tmp_path: Path) -> Non
     assert told[0].startswith("column 'x' holds numbers but for 1 cell, such as '<5' (train.csv line 42), and is taken")
     told = typed(tmp_path, [f"~{cell}" for cell in cells], cells).remarks
     assert told[0].startswith("column 'x' holds inexact numbers, such as '~0' (train.csv line 2), and is taken as word")
+
+
+def test_points_that_are_thousands_separators(tmp_path: Path) -> None:
+    values = [37 * number for number in range(1, 80)]
+    cells = [f"{value:,}".replace(",", ".") for value in values]
+    found = typed(tmp_path, cells, cells[::-1])
+    assert found.values(0) == values
+    assert found.values(1) == values[::-1]
+    assert "'1.036' (train.csv line 29) is read as the number 1036" in found.remarks[0]
+    measured = [f"{1 + 0.037 * number:.3f}".rstrip("0").rstrip(".") for number in range(1, 80)]
+    assert typed(tmp_path, [*measured, "7", "9", "11"], measured).remarks == ()
+
+
+def test_words_for_missing_are_told(tmp_path: Path) -> None:
+    found = typed(tmp_path, ["1", "2", "unknown"], ["3"])
+    assert found.values(0) == [1, 2, None]
+    assert found.remarks == ("column 'x': 1 cell of train.csv such as 'unknown' (train.csv line 4) read as missing",)
+
+
+def test_dates_in_no_known_format_are_told(tmp_path: Path) -> None:
+    cells = [f"{day} mars 2021" for day in range(1, 29)]
+    (told,) = typed(tmp_path, cells, cells).remarks
+    assert told.startswith("column 'x' looks like dates, such as '1 mars 2021' (train.csv line 2), but in no format")
+
+
+STORED: dict[str, tuple[Any, list[str], list[Any]]] = {
+    "codes": (["000", "001", "A1"], ["001", "000"], ["001", "000"]),
+    "whole numbers": (pd.array([1, 2, None], dtype="Int64"), ["3", "A"], []),
+    "levels": (pd.Categorical(["red", "blue", "red"]), ["blue ", "RED"], ["blue", "red"]),
+    "times": (pd.DatetimeIndex(["2021-03-15", "NaT", "2021-03-16"]), ["17.03.2021"], [np.datetime64("2021-03-17")]),
+    "zones": (
+        pd.DatetimeIndex(["2021-03-15", "NaT", "2021-03-16"]).tz_localize("Europe/Berlin"),
+        ["2021-03-17T00:00:00+01:00"],
+        [np.datetime64("2021-03-16T23:00")],
+    ),
+    "truth": (pd.array([True, False, None], dtype="boolean"), ["1", "0", "yes"], [1, 0, 1]),
+    "decimals": ([Decimal("1.50"), Decimal("2.25"), None], ["$1,000.00"], [1000]),
+}
+
+
+@pytest.mark.parametrize("name", list(STORED))
+def test_a_parquet_file_beside_a_csv_file(tmp_path: Path, name: str) -> None:
+    train, test, values = STORED[name]
+    paths = tmp_path / "train.parquet", tmp_path / "test.csv"
+    pd.DataFrame({"x": train, "y": [0, 1, 0]}).to_parquet(paths[0])
+    write_column(paths[1], test)
+    frames = read_frames(*paths, target="y", id_column=None)
+    if not values:
+        found = type_frames(frames, paths, {})
+        assert found.values(1) == [3, None]
+        assert "'A' (test.csv line 3)" in found.remarks[0]
+        return
+    assert type_frames(frames, paths, {}).values(1) == values
 
 
 def test_numbers_of_another_magnitude_are_told(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_numpy_arguments(problem: Problem, write_family: Callable[..., str]) -> 
         trials=np.int64(2),  # type: ignore[arg-type]
         time_budget=np.float32(600),  # type: ignore[arg-type]
         workers=np.int8(1),  # type: ignore[arg-type]
-        executor=np.str_("inline"),
+        executor=np.str_("inline"),  # type: ignore[arg-type]
         model_seed=np.uint16(3),  # type: ignore[arg-type]
         fold_seconds=np.float64(50),
     )
@@ -292,3 +292,85 @@ def test_numpy_arguments(problem: Problem, write_family: Callable[..., str]) -> 
     assert competition.search(pd.Series(["linear"]), trials=np.int32(1), executor="inline").ended == "done"  # type: ignore[arg-type]
     blend = competition.blend(members=np.array(["lin-0001", "knn-0001"]))  # type: ignore[arg-type]
     assert competition.submit(np.str_(blend.id)).exists()
+
+
+WITH_A_RAY = """
+import sys
+import ray
+from foldsmith import open_competition
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+@ray.remote(num_cpus=0)
+class Counter:
+    n = 0
+    def add(self):
+        self.n += 1
+        return self.n
+
+counter = Counter.remote()
+assert ray.get(counter.add.remote()) == 1
+address = ray.get_runtime_context().gcs_address
+competition = open_competition(sys.argv[1])
+for n_trials in (1, 2):
+    print(competition.search([sys.argv[2]], trials=n_trials, executor=sys.argv[3]).ended, flush=True)
+    assert ray.is_initialized() and ray.get_runtime_context().gcs_address == address
+print("counted", ray.get(counter.add.remote()), flush=True)
+try:
+    competition.search([sys.argv[2]], trials=3, executor=sys.argv[3], address="127.0.0.1:1")
+except Exception as error:
+    print(error, flush=True)
+print("counted", ray.get(counter.add.remote()), flush=True)
+"""
+
+
+@pytest.mark.parametrize("executor", ["ray", "tune"])
+def test_a_ray_of_the_callers_is_used_and_left_alone(
+    problem: Problem, write_family: Callable[..., str], until: Callable[..., None], executor: str
+) -> None:
+    family = write_toys(problem, write_family, "fit", "leave", "fit")
+    words = [sys.executable, "-c", WITH_A_RAY, str(problem.folder.root), family, executor]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    said = [line for line in lines if line.startswith(("done", "counted", "this process"))]  # Ray itself says more
+    assert [said[0], said[1], said[2], said[4]] == ["done", "done", "counted 2", "counted 3"]
+    assert "this process works with the Ray at" in said[3] and "call ray.shutdown() first" in said[3]
+    left = [int(line) for line in (problem.folder.code / "left.pids").read_text().split()]
+    until(lambda: all(map(is_gone, left)))
+
+
+TWO_RAYS = """
+import sys, threading
+from foldsmith import open_competition
+
+def search(root):
+    try:
+        print(open_competition(root).search(["waiting:Toy"], trials=1, executor="ray").ended, flush=True)
+    except Exception as error:
+        print(error, flush=True)
+
+first = threading.Thread(target=search, args=[sys.argv[1]])
+first.start()
+import os, time
+while not os.path.exists(sys.argv[1] + "/code/waits"):
+    time.sleep(0.05)
+search(sys.argv[2])
+print(open_competition(sys.argv[2]).search(["waiting:Toy"], trials=1, executor="auto").ended, flush=True)
+open(sys.argv[1] + "/code/go", "w").close()
+first.join()
+"""
+
+
+def test_a_process_has_one_ray_of_foldsmiths(
+    new_problem: Callable[[], Problem], write_family: Callable[..., str]
+) -> None:
+    """A second search beside one that has Ray is told so, or does without."""
+    first, second = new_problem(), new_problem()
+    write_family(first, "wait", name="waiting")
+    write_family(second, "fit", name="waiting")
+    words = [sys.executable, "-c", TWO_RAYS, str(first.folder.root), str(second.folder.root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert "another search in this process has started Ray" in lines[0] and "executor 'local'" in lines[0]
+    assert lines[1:] == ["done", "done"], done.stderr
