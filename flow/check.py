@@ -1,5 +1,6 @@
 """The audit of a competition: its data, and in a deep check its stored members."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,7 +36,9 @@ def check_member(problem: Problem, members: MemberStore, member: Member) -> Iter
         return
     advice = "restore its folder from a copy, or delete it and let 'resume' fit it again"
     if reason := why_damaged(problem, members, member):
-        yield Finding("member_damaged", "error", f"{member.id} is damaged: {reason}", advice)
+        holes = re.search(r"no finite prediction for ([\d,]+) ", reason)
+        what = f"has no prediction for {holes[1]} rows that it needs" if holes else "is damaged"
+        yield Finding("member_damaged", "error", f"{member.id} {what}: {reason}", advice)
         return
     for store in members.stored_folds(member.id):
         if store.state(verify=True) != "done":

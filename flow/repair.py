@@ -1,7 +1,11 @@
 """Mending a competition folder after damage: the studies' journal, and predictions that the folds still hold."""
 
+import contextlib
 import datetime
+import json
 import shutil
+import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +17,11 @@ from numpy.typing import NDArray
 from foldsmith.ensembling.fitted import fitted_from_json
 from foldsmith.flow.launch import last_storage
 from foldsmith.flow.search import racer_of
-from foldsmith.problem.config import Pruner
-from foldsmith.problem.contract import Problem, open_problem
+from foldsmith.problem.config import Pruner, load_config
+from foldsmith.problem.contract import Problem, mend_plan, open_problem
+from foldsmith.problem.dataset import open_dataset
 from foldsmith.problem.errors import DamagedFileError, FoldsmithError, InputError
-from foldsmith.problem.files import read_json, write_bytes
+from foldsmith.problem.files import read_json, write_bytes, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
@@ -72,10 +77,15 @@ def repair(root: Path, say: Callable[[str], None] = lambda line: None) -> Repair
         ContractError: a search runs here.
         InputError: the data itself cannot be read.
     """
+    config = load_config(Folder(root).config)
+    if mend_plan(Folder(root), config, open_dataset(Folder(root), config)):
+        say("the frozen folds are whole again: the config makes the same ones")
     problem = open_problem(root)
     lock, folder = claim_driver(problem.folder)
     with lock:
         found, kept_as = _mend_journal(folder)
+        if _mend_identity(folder):
+            say(f"{folder.store.name} names this folder again")
         members = MemberStore(folder)
         restored, damaged = _mend_members(problem, members)
         adopted = _adopt(problem, members, say)
@@ -101,6 +111,22 @@ def _mend_journal(folder: Folder) -> tuple[Survey, Path | None]:
     write_bytes(kept_as.with_name(f"{kept_as.name}.lines"), "".join(bad).encode() + b"".join(lines))
     rebuild_journal(journal, found.kept, MemberStore(folder))
     return found, kept_as
+
+
+def _mend_identity(folder: Folder) -> bool:
+    """Give the folder back the name that its trials know it by; whether that was needed."""
+    try:
+        return not MemberStore(folder).identity
+    except DamagedFileError:
+        names: Counter[str] = Counter()
+        if folder.journal.exists():
+            for line in folder.journal.read_bytes().splitlines():
+                with contextlib.suppress(ValueError, AttributeError):
+                    names[json.loads(line).get("user_attr", {}).get("store", "")] += 1
+        del names[""]
+        name = names.most_common(1)[0][0] if names else uuid.uuid4().hex[:12]
+        write_json(folder.store, {"id": name})
+        return True
 
 
 def _adopt(problem: Problem, members: MemberStore, say: Callable[[str], None]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from foldsmith.spaces.registry import available_families, get_family
 
 Observer = Callable[[Snapshot], None]
 
-# Starting Ray takes 5-25 s and more memory; below this budget that is a good part of what spawned processes get done.
+# Starting Ray takes 5-25 s and more memory; below this budget that is a good part of what plain processes get done.
 SHORT_BUDGET_SECONDS = 600.0
 # From here on folds are too dear to give all of them to every point; below, the ensemble wants complete members more.
 RACING_ROWS = 100_000
@@ -292,7 +292,7 @@ def _check_words(request: SearchRequest) -> None:
 
 
 def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> Executor:
-    """The executor that was asked for; ``auto`` takes spawned processes for short budgets, else Ray."""
+    """The executor that was asked for; ``auto`` takes plain processes for short budgets, else Ray."""
     root, name = problem.folder.root, request.executor
     if name == "auto":
         is_short = request.budget_seconds is not None and request.budget_seconds < SHORT_BUDGET_SECONDS

@@ -39,7 +39,8 @@ def open_searched(root: Path) -> Searched:
     try:
         problem = open_problem(root)
     except FoldsmithError as error:
-        earlier = _earlier(folder)
+        has_changed = "no folds are frozen" in str(error)
+        earlier = _earlier(folder) if has_changed or driven_seats(folder) else None
         if earlier is None:
             raise
         return Searched(earlier, _note(folder, str(error), earlier))

@@ -19,7 +19,7 @@ _NEARLY = 0.5
 _MANY = 20
 _SAMPLE = 64
 _LOOK = 2_000
-_FEW_WHOLE = 0.02
+_FEW_WHOLE = 0.004
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3})+")
 
 

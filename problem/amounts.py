@@ -138,6 +138,7 @@ _SAME_UNIT = {
 _INEXACT = re.compile(r"(?i)^(?:[~≈<>≤≥±=]+|ca\.?|circa|about|approx\.?|under|over|less than|more than) ?|\+$")
 # Marks that a spreadsheet puts around numbers which it holds as text.
 _QUOTED = re.compile(r"^(?:=?\"(.*)\"|'(?=[^']*$)(?=[-+\d(.,$€£¥]))")
+_MANY = 1_000
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\u2019": "'"})
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u2007\u2009\u202f", " "))
 
@@ -345,6 +346,33 @@ def amount_values(texts: Sequence[str], reading: str) -> NDArray[np.float64]:
     if chosen.mark == "point" and "%" not in chosen.unit:  # then a plain number is what it seems
         values = cells.parse_numbers(texts)
         rows = np.flatnonzero(np.isnan(values))
+    rows = rows[~_read_alike(texts, rows, chosen, values)]
     for row in map(int, rows):
         values[row] = chosen.value(parse_amount(texts[row]))
     return values
+
+
+def _read_alike(
+    texts: Sequence[str], rows: NDArray[np.intp], chosen: Reading, values: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Read all texts at once that have the same characters around their digits as the first of ``rows``.
+
+    Returns:
+        ``(len(rows),)`` which were read; their numbers stand in ``values`` then.
+    """
+    first = None if len(rows) < _MANY else re.fullmatch(r"(\D*?)[\d.,]*\d(\D*)", texts[int(rows[0])])
+    amount = None if first is None else parse_amount(texts[int(rows[0])])
+    if first is None or amount is None or np.isnan(chosen.value(amount)) or amount.scale or "-" in texts[int(rows[0])]:
+        return np.zeros(len(rows), dtype=bool)
+    if "(" in first[1] or "+" in first[1]:
+        return np.zeros(len(rows), dtype=bool)
+    thousands, point = (r"\.", ",") if chosen.mark == "comma" else (",", r"\.")
+    body = rf"(?:\d+|[1-9]\d{{0,2}}(?:{thousands}\d{{3}})+)(?:{point}\d+)?"
+    series = pd.Series([texts[int(row)] for row in rows], dtype="str")
+    alike = series.str.fullmatch(re.escape(first[1]) + body + re.escape(first[2])).to_numpy(dtype=bool)
+    digits = series[alike].str.slice(len(first[1]), -len(first[2]) or None)
+    digits = digits.str.replace("." if chosen.mark == "comma" else ",", "", regex=False)
+    if chosen.mark == "comma":
+        digits = digits.str.replace(",", ".", regex=False)
+    values[rows[alike]] = pd.to_numeric(digits).to_numpy(dtype=np.float64)
+    return np.asarray(alike)

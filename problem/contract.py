@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foldsmith.problem import cells
 from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
-from foldsmith.problem.errors import ContractError, InputError
+from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
 from foldsmith.problem.fit_units import FitUnits
 from foldsmith.problem.floors import ChanceFloor
@@ -209,14 +209,48 @@ def frozen_plan(folder: Folder, config: Config, data: Dataset) -> FoldPlan | Non
     if not pointer.exists():
         return None
     record = read_json(pointer)
-    asked, frozen = config.split.model_dump(), split_section(record["split"]).model_dump()
+    asked = config.split.model_dump()
+    try:
+        frozen = split_section(record["split"]).model_dump()
+        path = folder.folds / f"{record['hash']}.parquet"
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise DamagedFileError(
+            f"{pointer} does not say which folds were frozen; 'foldsmith repair' restores it"
+        ) from None
     if frozen != asked:
         changed = sorted(key for key in asked if asked[key] != frozen[key])
         raise ContractError(
             f"the folds are frozen as {record['hash']}, but [split] in {folder.config.name} now asks for another "
             f"{', '.join(changed)}; put it back, or use another folder"
         )
-    return FoldPlan.load(folder.folds / f"{record['hash']}.parquet")
+    return FoldPlan.load(path)
+
+
+def mend_plan(folder: Folder, config: Config, data: Dataset) -> bool:
+    """Freeze once more what was frozen for this train file, where the record or the plan was damaged.
+
+    The same config makes the same folds; those under which results were made lie in the folder under their hash.
+
+    Returns:
+        Whether something was damaged, and is whole now.
+    """
+    pointer = _plan_pointer(folder, data.train_fingerprint)
+    if not pointer.exists():
+        return False
+    try:
+        frozen_plan(folder, config, data)
+        return False
+    except InputError:
+        plan = propose_plan(folder, config, data)
+        if not (folder.folds / f"{plan.hash}.parquet").exists():
+            return False
+    except ContractError:
+        plan = propose_plan(folder, config, data)
+        if read_json(pointer).get("hash") != plan.hash:
+            return False
+        plan.save(folder.folds / f"{plan.hash}.parquet")
+    write_json(pointer, {"hash": plan.hash, "split": config.split.model_dump()})
+    return True
 
 
 def is_frozen(problem: Problem) -> bool:

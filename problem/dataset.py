@@ -1,6 +1,8 @@
 """A competition's tables, opened: parsed once per content, memory-mapped ever after."""
 
 import difflib
+import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from foldsmith.problem.agreement import disagreeing, words_again
 from foldsmith.problem.columns import infer_columns
 from foldsmith.problem.config import Config, DataSection
-from foldsmith.problem.errors import InputError
+from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning, InputError
 from foldsmith.problem.files import (
     digest,
     file_digest,
@@ -164,6 +166,11 @@ class _Names:
     stored: dict[str, str]
     remarks: tuple[str, ...]
 
+    @property
+    def in_train(self) -> dict[str, str]:
+        """Train's names of the columns that test writes otherwise."""
+        return {other: name for name, other in self.stored.items()}
+
     @classmethod
     def of(cls, train: Path, test: Path, target: str, id_column: str | None, test_id: str | None) -> Self:
         """Read both headers and match them.
@@ -218,13 +225,17 @@ def read_frames(
     ids = {name for name in (names.id_column, names.test_id) if name is not None}
     texts = ids | set(as_text) | set(keep_na) | ({target} if is_csv(train) else set())
     train_frame, test_frame = _read_both(train, test, names, texts)
-    spelled = number_holes(train, train_frame) | number_holes(test, test_frame)
-    test_frame = test_frame.rename(columns={other: name for name, other in names.stored.items()})
+    test_frame = test_frame.rename(columns=names.in_train)
     words = disagreeing(train_frame, test_frame, leave=[target, *texts])
     train_frame = words_again(train, train_frame, words, {})
     test_frame = words_again(test, test_frame, words, names.stored)
     _lost_words_again(train, train_frame, test_frame, {})
     _lost_words_again(test, test_frame, train_frame, names.stored)
+    # Only now it is known which columns are numbers: one that holds nothing but NA in test may be words in train.
+    spelled = number_holes(test, test_frame.rename(columns=names.stored))
+    spelled = number_holes(train, train_frame) | {
+        names.in_train.get(name, name): cell for name, cell in spelled.items()
+    }
     holes = settle_holes(
         train_frame, test_frame, number_holes=spelled, keep=keep_na, decide=decide_na, as_text={*ids, target}
     )
@@ -338,28 +349,71 @@ def open_dataset(
     test_fingerprint = digest(file_digest(paths[1]), train_fingerprint)
     train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
     if not (train_folder.exists() and test_folder.exists()):
-        _store(
-            folder,
-            config,
-            frames or _read(config, paths, train_folder),
-            train_fingerprint,
-            test_fingerprint,
-            typed_test,
+        read = frames or _read(config, paths, train_folder)
+        _store(folder, config, read, train_fingerprint, test_fingerprint, typed_test)
+    try:
+        return _stored(folder, config, train_fingerprint, test_fingerprint)
+    except _UNREADABLE as error:
+        warnings.warn(
+            f"the stored copy of the tables is damaged and made anew from the files: {error!r:.300}",
+            FoldsmithWarning,
+            stacklevel=2,
         )
+    for name in (train_fingerprint, test_fingerprint):
+        shutil.rmtree(folder.tables / name, ignore_errors=True)
+    read = frames or _read(config, paths, train_folder)
+    _store(folder, config, read, train_fingerprint, test_fingerprint, typed_test)
+    return _stored(folder, config, train_fingerprint, test_fingerprint)
+
+
+# What reading a damaged copy of a table may end with.
+_UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, FileNotFoundError, pa.ArrowException)
+
+
+def _stored(folder: Folder, config: Config, train_fingerprint: str, test_fingerprint: str) -> Dataset:
+    """Open what :func:`_store` wrote.
+
+    Raises:
+        DamagedFileError: an array is not as its schema says; or one of ``_UNREADABLE``.
+    """
+    train_folder, test_folder = folder.tables / train_fingerprint, folder.tables / test_fingerprint
     target = Target.from_json(read_json(folder.tables / f"{train_fingerprint}.target.json"))
-    y = np.asarray(read_array(folder.tables / f"{train_fingerprint}.y.npy"))
+    y_path = folder.tables / f"{train_fingerprint}.y.npy"
+    y = np.asarray(read_array(y_path))
+    train, test = _checked(Table.open(train_folder), train_folder), _checked(Table.open(test_folder), test_folder)
+    if y.shape != (train.n_rows,) or y.dtype.kind not in "if" or not np.isfinite(y).all():
+        raise DamagedFileError(f"{y_path} holds {y.dtype} of shape {y.shape}, not the labels of {train.n_rows} rows")
+    if target.task != "regression" and len(y) and not (y.min() >= 0 and y.max() < len(target.classes)):
+        raise DamagedFileError(f"{y_path} holds codes of classes that there are not")
+    paths = folder.resolve(config.data.train), folder.resolve(config.data.test)
     return Dataset(
-        Table.open(train_folder),
-        Table.open(test_folder),
+        train,
+        test,
         target,
         y,
         train_fingerprint,
         test_fingerprint,
         paths,
-        data.id,
-        test_id_of(data),
+        config.data.id,
+        test_id_of(config.data),
         (*_read_remarks(folder, train_fingerprint), *_read_remarks(folder, test_fingerprint)),
     )
+
+
+def _checked(table: Table, folder: Path) -> Table:
+    """The table, if its arrays have the shape that its schema says."""
+    schema = table.schema
+    for name, columns in (
+        ("numeric", schema.numeric),
+        ("codes", schema.categorical),
+        ("datetimes", schema.datetime),
+    ):
+        array = getattr(table, name)
+        if array.shape != (table.n_rows, len(columns)) or array.dtype.kind not in "fiuM":
+            raise DamagedFileError(f"{folder / name}.npy holds {array.dtype} of shape {array.shape}")
+    if any(len(text) != table.n_rows for text in table.texts) or len(table.texts) != len(schema.text):
+        raise DamagedFileError(f"{folder / 'text.arrow'} has not one text per row")
+    return table
 
 
 def _read(config: Config, paths: tuple[Path, Path], train_folder: Path) -> Frames:

@@ -40,7 +40,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None], *, sync_fold
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None  # what people know, not the temporary name
         raise
     if sync_folder:

@@ -31,17 +31,15 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
             whole numbers, or fewer than 2.
     """
     header = read_header(path)
-    if id_column is not None:
-        id_column = same_column(id_column, header)
-    has_ids = id_column is not None
-    others = [name for name in header if name != id_column]
+    own = None if id_column is None else same_column(id_column, header)
+    others = [name for name in header if name != own]
     column = "fold" if "fold" in header else others[0] if len(others) == 1 else None
     if column is None:
         raise InputError(f"{path} has no column 'fold' but {', '.join(map(repr, header))}; rename one to 'fold'")
-    frame = read_frame(path, as_text=[id_column] if has_ids and id_column else [])
+    frame = read_frame(path, as_text=[] if own is None else [own])
     folds = fold_numbers(frame[column], path, column)
-    if has_ids:
-        folds = _match_ids(folds, cells.strings(frame[id_column]), ids, path)
+    if own is not None:
+        folds = _match_ids(folds, cells.strings(frame[own]), ids, path)
     elif len(folds) != len(ids):
         raise InputError(
             f"{path} has {len(folds)} rows but train has {len(ids)}; "

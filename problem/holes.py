@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,12 +106,13 @@ def _tokens_of(series: pd.Series) -> set[str]:
 
 def word_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that were read as strings, looked up at once: there may be thousands."""
-    return [
-        str(name)
-        for name, dtype in frame.dtypes.items()
-        if pd.api.types.is_object_dtype(dtype)
-        or (not pd.api.types.is_numeric_dtype(dtype) and pd.api.types.is_string_dtype(dtype))
-    ]
+    return [str(name) for name, dtype in frame.dtypes.items() if _is_of_strings(dtype)]
+
+
+def _is_of_strings(dtype: Any) -> bool:
+    if pd.api.types.is_numeric_dtype(dtype):
+        return False
+    return bool(pd.api.types.is_object_dtype(dtype) or pd.api.types.is_string_dtype(dtype))
 
 
 def _are_words(train: pd.DataFrame, test: pd.DataFrame, name: str) -> bool:

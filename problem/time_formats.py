@@ -179,12 +179,15 @@ def parse(texts: Sequence[str], formats: str = "") -> Parsed:
     """
     reader = _Reader(texts)
     wanted = [name for name in formats.split(SEPARATOR) if name]
+    pairs = {name: names for names in ORDERED_FORMATS for name in names}
     for name in wanted:
-        if name not in _MONTH_FIRST | _DAY_FIRST:
+        if name in pairs:
+            reader.read_ordered(pairs[name])
+        else:
             reader.read(name)
-    reader.read_plain(may_sample=not wanted)
+    reader.read_all()
     reader.respell()
-    reader.read_plain(may_sample=not wanted)
+    reader.read_all()
     return reader.parsed()
 
 
@@ -212,19 +215,19 @@ class _Reader:
 
     def read_ordered(self, names: tuple[str, str]) -> None:
         rows = self.left()
+        if not len(rows):
+            return
         texts = self.texts.iloc[rows]
         month, day = parse_one(texts, names[0]), parse_one(texts, names[1])
         self.month[rows], self.day[rows] = month, day
         self.formats[rows[day != MISSING_TIME]] = names[1]
         self.formats[rows[month != MISSING_TIME]] = names[0]
 
-    def read_plain(self, *, may_sample: bool) -> None:
-        self.read(ISO)
-        for name in EPOCHS:
-            self.read(name)
+    def read_all(self) -> None:
+        """Read what is left by every format that some of it has, until there is none."""
         while len(rows := self.left()):
             sample = self.texts.iloc[rows[:: max(1, len(rows) // _SAMPLE)]]
-            plain = [name for name in PLAIN_FORMATS if _fits_some(sample, name)]
+            plain = [name for name in (*EPOCHS, *PLAIN_FORMATS) if _fits_some(sample, name)]
             for name in plain:
                 self.read(name)
             pairs = [names for names in ORDERED_FORMATS if any(_fits_some(sample, name) for name in names)]

@@ -97,7 +97,12 @@ class MemberStore:
         """What tells this store from that of another copy of the folder; made on the first call."""
         if not self._identity.exists():
             write_json(self._identity, {"id": uuid.uuid4().hex[:12]})
-        return str(read_json(self._identity)["id"])
+        try:
+            return str(read_json(self._identity)["id"])
+        except (DamagedFileError, KeyError):
+            raise DamagedFileError(
+                f"{self._identity} does not name this folder any more; 'foldsmith repair' restores it"
+            ) from None
 
     def reserve(self, prefix: str) -> str:
         """A new id ``prefix-0001``, ``prefix-0002``, … reserved by creating its folder.

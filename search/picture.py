@@ -226,8 +226,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
     Values that differ in their last digits only are drawn as equal: no axis could tell them apart. Neither end is so
     large that the range between them is infinite.
     """
-    low, high = max(low, -LARGEST), min(high, LARGEST)
-    low, high = min(low, high), max(low, high)
+    low, high = (min(max(value, -LARGEST), LARGEST) for value in (low, high))
     size = max(abs(low), abs(high))
     room = 0.06 * (high - low)
     if high - low <= RESOLUTION * size or room < SMALLEST:

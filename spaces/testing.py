@@ -169,9 +169,9 @@ class FamilySuite:
     def test_a_past_deadline_ends_soon_with_a_model(self, goal: str) -> None:
         problem = self.problem(goal)
         self.fit(problem)  # imports what is slow to import
-        start = time.perf_counter()
+        start = time.process_time()  # its own work, however long a busy machine takes for that
         fitted = self.fit(problem, deadline=time.time() - 1)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
         self.check_prediction(problem, fitted.predict(problem.table), problem.table.n_rows)
 
     @pytest.mark.parametrize("kinds", [(), ("numeric",), ("text",)])

@@ -302,7 +302,7 @@ class Slow(Family):
     def fit_fold(self, task):
         if task.fold_key.endswith("-1"):
             (HERE / "waits").touch()
-            for _ in range(6000):
+            for _ in range(60_000):
                 if (HERE / "go").exists():
                     break
                 time.sleep(0.01)

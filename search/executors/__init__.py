@@ -1,1 +1,1 @@
-"""Where fold jobs run: in this process, in spawned processes, on Ray actors."""
+"""Where fold jobs run: in this process, in processes of their own, on Ray actors."""

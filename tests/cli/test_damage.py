@@ -197,6 +197,65 @@ def test_a_damaged_heartbeat_or_launch(foldsmith: Foldsmith, searched: Path, nam
         assert outcome.code == 0, outcome.err
 
 
+def _stored_files() -> list[str]:
+    return ["numeric.npy", "codes.npy", "datetimes.npy", "schema.json", "y.npy", "target.json"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["empty", "cut", "zeros", "missing", "a row less", "text", "no fields", "other kinds"]
+)
+@pytest.mark.parametrize("name", _stored_files())
+def test_a_damaged_copy_of_a_table_is_made_anew(foldsmith: Foldsmith, searched: Path, name: str, damage: str) -> None:
+    """Never a score on other rows than the file's."""
+    before = json.loads(foldsmith("-C", searched, "check", "--deep", "--json").out)["findings"]
+    tables = searched / ".foldsmith" / "tables"
+    [target] = tables.glob("*.target.json")
+    train = target.name.split(".")[0]
+    path = tables / f"{train}.{name}" if name in ("y.npy", "target.json") else tables / train / name
+    harm = (ARRAYS | RECORDS)[damage]
+    if (damage in RECORDS and damage not in ARRAYS) != name.endswith(".json") and damage not in (
+        "empty",
+        "cut",
+        "zeros",
+        "missing",
+    ):
+        pytest.skip("not of this kind of file")
+    if name == "datetimes.npy" and damage == "text":
+        pytest.skip("it has no cells")
+    harm(path)
+    outcome = foldsmith("-C", searched, "check", "--deep", "--json")
+    assert "Traceback" not in outcome.err, outcome.err
+    assert json.loads(outcome.out)["findings"] == before
+    assert outcome.err.startswith("warning: the stored copy of the tables is damaged and made anew"), outcome.err
+    assert foldsmith("-C", searched, "check", "--deep").err == ""
+
+
+@pytest.mark.parametrize("damage", RECORDS)
+def test_a_damaged_record_of_the_folds(foldsmith: Foldsmith, searched: Path, damage: str) -> None:
+    """It is named, and made again from the config: the same folds, or none."""
+    before = json.loads(foldsmith("-C", searched, "folds", "show", "--json").out)
+    [path] = (searched / ".foldsmith" / "folds").glob("*.json")
+    RECORDS[damage](path)
+    for words in (["status"], ["top"], ["blend"], ["search", "linear", "--trials", 2, "--executor", "inline"]):
+        outcome = foldsmith("-C", searched, *words)
+        _clean(outcome)
+        assert outcome.code in (0, 2) and (outcome.code == 0 or str(path) in outcome.err)
+    assert foldsmith("-C", searched, "repair").code == 0
+    assert json.loads(foldsmith("-C", searched, "folds", "show", "--json").out) == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "zeros"])
+def test_a_damaged_fold_plan(foldsmith: Foldsmith, searched: Path, damage: str) -> None:
+    before = json.loads(foldsmith("-C", searched, "folds", "show", "--json").out)
+    [path] = (searched / ".foldsmith" / "folds").glob("*.parquet")
+    ARRAYS[damage](path)
+    outcome = foldsmith("-C", searched, "top")
+    _clean(outcome)
+    assert outcome.code == 3 and str(path) in outcome.err
+    assert foldsmith("-C", searched, "repair").code == 0
+    assert json.loads(foldsmith("-C", searched, "folds", "show", "--json").out) == before
+
+
 @pytest.mark.parametrize("damage", RECORDS)
 def test_resume_names_a_damaged_launch(foldsmith: Foldsmith, searched: Path, damage: str) -> None:
     RECORDS[damage](path := searched / ".foldsmith" / "launch.json")

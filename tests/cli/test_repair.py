@@ -182,6 +182,20 @@ def test_predictions_are_put_together_from_the_folds(foldsmith: Foldsmith, searc
     assert foldsmith("-C", searched, "check", "--deep").code == 0
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]"])
+def test_the_folder_gets_its_name_back(foldsmith: Foldsmith, searched: Path, content: bytes) -> None:
+    """Under another name its own trials would be another folder's, and be fitted anew."""
+    path, fits = Folder(searched).store, _fits(searched)
+    name = json.loads(path.read_text())["id"]
+    path.write_bytes(content)
+    outcome = foldsmith("-C", searched, *SEARCH)
+    assert outcome.code == 2 and "store.json does not name this folder any more; 'foldsmith repair'" in outcome.err
+    assert foldsmith("-C", searched, "repair").code == 0
+    assert json.loads(path.read_text())["id"] == name
+    assert foldsmith("-C", searched, *SEARCH).code == 0
+    assert _fits(searched) == fits
+
+
 def test_what_cannot_be_mended_is_named(foldsmith: Foldsmith, searched: Path) -> None:
     members = Folder(searched).members
     (members / "knn-0001" / "oof.npy").write_bytes(b"")

@@ -32,6 +32,14 @@ def plan(make_problem: Callable[..., Problem]) -> Callable[..., RigPlan]:
     return make
 
 
+def test_workers_far_above_the_cores_are_told(plan: Callable[..., RigPlan]) -> None:
+    notice = plan(Rig(2, 8 << 30, 8 << 30), workers=64).notice
+    assert notice is not None and notice.startswith("--workers 64 are far more than the 2 cores here")
+    assert "take about 10.6 GiB of 8.0 GiB" in notice and "leave --workers out" in notice
+    assert plan(Rig(2, 8 << 30, 8 << 30), workers=4).notice is None
+    assert plan(Rig(1, 8 << 30, 8 << 30), {"workers": 3}).notice is not None
+
+
 def test_a_core_each_without_a_gpu(plan: Callable[..., RigPlan]) -> None:
     made = plan(CPU_RIG)
     assert (made.layout.n_cpu, made.layout.gpus, made.layout.ram_bytes) == (8, (), 40 * GIB)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,6 +136,35 @@ def test_another_driver_is_refused(make_problem: MakeProblem, verb: Callable[...
     with FolderLock(problem.folder.driver_lock), pytest.raises(ContractError, match=f"process {os.getpid()}"):
         verb(problem, asked("linear"))
     assert not problem.folder.launch.exists()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from foldsmith.search.locks import FolderLock
+lock = FolderLock(Path(sys.argv[1]), shared=True)
+print(lock.acquire(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_whom_a_search_waits_for_is_told_at_once(make_problem: MakeProblem) -> None:
+    problem = make_problem()
+    words = [sys.executable, "-c", HOLD, str(problem.folder.workers_lock)]
+    worker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None and worker.stdout.readline() == "True\n"
+    seen: list[Snapshot] = []
+
+    def observe(snapshot: Snapshot) -> None:
+        seen.append(snapshot)
+        worker.kill()
+        worker.wait()
+
+    assert search(problem, asked("linear"), observe).ended == "done"
+    told = f"waiting up to 60 s for workers of an earlier run (process {worker.pid}) to end"
+    assert (seen[0].phase, seen[0].messages) == ("starting", (told,))
+    assert seen[-1].messages[0] == told  # a display that counts messages shows each of them once
+    worker.communicate()
 
 
 def test_a_check_says_what_the_search_would_say(make_problem: MakeProblem) -> None:

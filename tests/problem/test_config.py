@@ -1,5 +1,7 @@
 """foldsmith.toml: what is written is read back, and what is wrong in it is named."""
 
+import codecs
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from foldsmith.problem.config import (
     RigSection,
     SearchSection,
     SplitSection,
+    change_data,
     load_config,
     save_config,
 )
+from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
 from foldsmith.problem.settings import Kind
 
@@ -59,6 +63,19 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_and_windows_line_ends(make_problem: Callable[..., Problem], encoding: str) -> None:
+    path = make_problem("binary").folder.config
+    before = load_config(path)
+    text = ("# für später\n" + path.read_text()).replace("\n", "\r\n")
+    mark = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}.get(encoding, b"")
+    path.write_bytes(mark + text.encode(encoding))
+    assert load_config(path) == before
+    change_data(path, {"extra": [before.data.train]})
+    assert list(load_config(path).data.extra) == [before.data.train]
+    assert "für später" in path.read_text(encoding="utf-8")
 
 
 def test_round_trip(path: Path) -> None:

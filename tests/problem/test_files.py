@@ -1,5 +1,6 @@
 """Durable files: whole or not at all, and never read when they come from a newer version."""
 
+import errno
 import json
 import os
 import subprocess
@@ -40,7 +41,7 @@ def test_a_writer_that_fails_leaves_the_old_file_alone(tmp_path: Path, error: Ba
 
 def test_a_failing_rename_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
-        raise OSError("no rename")
+        raise OSError(errno.EXDEV, "no rename")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no rename"):

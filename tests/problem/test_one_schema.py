@@ -16,6 +16,7 @@ import tomlkit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foldsmith.problem.amounts import amount_values
 from foldsmith.problem.columns import Column, infer_columns
 from foldsmith.problem.dataset import Frames, read_frames
 from foldsmith.problem.errors import InputError
@@ -168,6 +169,25 @@ def test_numbers_with_a_few_marks_stay_words_and_are_told(tmp_path: Path) -> Non
     assert told[0].startswith("column 'x' holds numbers but for 1 cell, such as '<5' (train.csv line 42), and is taken")
     told = typed(tmp_path, [f"~{cell}" for cell in cells], cells).remarks
     assert told[0].startswith("column 'x' holds inexact numbers, such as '~0' (train.csv line 2), and is taken as word")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda value: f"${value:,.2f}",
+        lambda value: f"{value:,.2f} kg",
+        lambda value: _grouped(value, ".", ",") + " €",
+        lambda value: f"{value:.1f}%",
+        lambda value: f"({value:,.0f})" if value < 500 else f"{value:,.0f}",
+    ],
+)
+def test_many_amounts_are_read_as_each_by_itself(write: Callable[[float], str]) -> None:
+    rng = np.random.default_rng(2)
+    cells = [write(value) for value in np.exp(rng.normal(6, 2, 3_000)).round(2)]
+    cells[7:9] = ["odd", "1.5 stone"]
+    reading = "comma €" if "€" in cells[0] else f"point {re.sub('[^$kg%]', '', cells[0])}"
+    alone = np.concatenate([amount_values([cell], reading) for cell in cells])
+    np.testing.assert_array_equal(amount_values(cells, reading), alone)
 
 
 def test_points_that_are_thousands_separators(tmp_path: Path) -> None:

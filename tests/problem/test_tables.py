@@ -1,6 +1,7 @@
 """Typed tables: values, missing ones, unseen categories, storage."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +262,11 @@ def test_any_column_can_be_typed(train_values: list[Any], test_values: list[Any]
     test = pd.DataFrame({"id": range(len(test_values)), name: pd.Series(test_values, dtype=object)})
     try:
         schema = schema_of(train, test)
+        tables = [type_frame(frame, schema) for frame in (train, test)]
     except InputError as error:
-        assert f"column {name!r} holds numbers in train.csv" in str(error)
+        assert re.search(r"holds numbers in train.csv|too far from its other values", str(error))
         return
-    for frame in (train, test):
-        table = type_frame(frame, schema)
+    for frame, table in zip((train, test), tables, strict=True):
         assert not np.isinf(table.numeric).any()
         for column, levels in zip(table.codes.T, schema.categories.values(), strict=True):
             assert column.min() >= -1

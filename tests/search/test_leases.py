@@ -5,8 +5,8 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -172,6 +172,12 @@ def leases_in(url: str) -> dict[int, Any]:
         return dict(connection.execute("SELECT trial_id, until FROM foldsmith_lease").fetchall())
 
 
+def wait_a_minute(leases: SharedLeases) -> None:
+    """As if a minute had passed since it saw trials without a lease."""
+    seen = leases._seen_without_lease
+    leases._seen_without_lease = {trial: moment - timedelta(seconds=60) for trial, moment in seen.items()}
+
+
 def fresh(study: FamilyStudy, member: str | None = "demo-1") -> Ask:
     """An ask bound to ``member``."""
     ask = study.ask()
@@ -265,28 +271,29 @@ def test_renewing_writes_every_quarter_of_a_lease(
 
 
 def test_a_trial_without_a_lease_is_claimed_after_the_length_of_one(connect: Connect) -> None:
-    first, second = connect(lease_seconds=0.3), connect(lease_seconds=0.3)
+    first, second = connect(lease_seconds=60), connect(lease_seconds=60)
     assert first.claim([7]) == second.claim([7]) == set()
     assert first.claim([8]) == set()  # of another family's study
     assert first.claim([7]) == set()
-    time.sleep(0.3)
+    wait_a_minute(first)
+    wait_a_minute(second)
     assert first.claim([7]) | second.claim([7]) == {7}
     assert first.claim([7]) == second.claim([7]) == set()
 
 
 def test_a_trial_that_gets_its_lease_late_is_not_claimed(connect: Connect) -> None:
-    first, second = connect(lease_seconds=0.2), connect()
+    first, second = connect(lease_seconds=60), connect()
     assert first.claim([7]) == set()
     second.hold(7)
-    time.sleep(0.2)
+    wait_a_minute(first)
     assert first.claim([7]) == set()
     assert second.keeps(7)
 
 
 def test_a_trial_made_by_a_driver_that_was_too_slow_to_hold_it(connect: Connect) -> None:
-    first, second = connect(lease_seconds=0.1), connect()
+    first, second = connect(lease_seconds=60), connect()
     assert first.claim([7]) == set()
-    time.sleep(0.1)
+    wait_a_minute(first)
     assert first.claim([7]) == {7}
     second.hold(7)
     assert not second.keeps(7)
@@ -341,7 +348,7 @@ def test_drivers_of_one_contract_ask_one_after_the_other(connect: Connect) -> No
 
 
 def test_an_error_while_asking_frees_the_lock(connect: Connect) -> None:
-    first, second = connect(), connect(ask_seconds=1)
+    first, second = connect(), connect(ask_seconds=60)
     with pytest.raises(ZeroDivisionError), first.asking():
         1 / 0  # noqa: B018
     with second.asking():

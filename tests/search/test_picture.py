@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,38 @@ import pytest
 from foldsmith.search.picture import MAX_POINTS, FoldShape, draw_trial, thinned_rows
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [0.5, 0.5 + 1e-16, 0.5],
+        [0.5, float(np.nextafter(0.5, 1)), float(np.nextafter(0.5, 0))],
+        [1.0, 1.0, 1.0],
+        [0.0, 0.0, 0.0],
+        [1e40, 1.0000000000000002e40, 1e40],
+        [-1e40, 1e40, 0.0],
+        [1.7e308, -1.7e308, 0.0],
+        [5e-324, 0.0, 1e-323],
+        [-3.0, -2.0, -2.0 - 1e-15],
+        [math.nan, math.inf, -math.inf],
+        [math.nan, 0.5, math.inf],
+        [1e-300, 2e-300, 3e-300],
+        [0.1 + 0.2, 0.3, 0.3],
+    ],
+)
+def test_any_scores_can_be_drawn(scores: list[float]) -> None:
+    curves = [np.array([score, score, score + abs(score)]) for score in scores]
+    with np.errstate(all="ignore"):
+        folds = [
+            FoldShape(number, score, curve, round=2)
+            for number, (score, curve) in enumerate(zip(scores, curves, strict=True), 1)
+        ]
+        mean, sem = float(np.mean(scores)), float(np.std(scores))
+    for shapes in (folds, [replace(fold, curve=None) for fold in folds], folds[:1]):
+        text = draw_trial("x", shapes, score_name="rmse", mean=mean, sem=sem)
+        places = [float(value) for value in re.findall(r'(?:cx|cy|x|y|height)="(-?[\w.]+)"', text)]
+        assert all(map(math.isfinite, places)) and min(places) >= 0 and max(places) <= 720
 
 
 def falling(n_rounds: int) -> np.ndarray:

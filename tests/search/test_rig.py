@@ -185,9 +185,9 @@ def test_looking_is_quick_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     detect_rig()  # imports
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()  # its own work, however busy the machine is
         detect_rig()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert min(times) < 0.05
 
 

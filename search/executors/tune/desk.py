@@ -22,6 +22,7 @@ class Run:
         has_failed: its last job ended with a fault.
         is_left: the driver has no more jobs for it.
         is_over: Tune ends it by itself.
+        is_told: its process was told to end it.
     """
 
     member: str
@@ -36,6 +37,7 @@ class Run:
     has_failed: bool = False
     is_left: bool = False
     is_over: bool = False
+    is_told: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,13 @@ class Desk:
             if run in self.waiting:
                 self.waiting.remove(run)
             elif run.trial_id in self.living and not run.is_over:
+                run.is_told = True
                 self.mailbox.end.remote(run.trial_id, state)
+
+    def let_end(self, seconds: float) -> None:
+        """Wait, so long at most, until what was told to end has said its last word: it belongs into Tune's tables."""
+        with self.changed:
+            self.changed.wait_for(lambda: not any(run.is_told or run.is_over for run in self.living.values()), seconds)
 
     def close(self) -> None:
         """End everything: runs that wait for a job end by themselves, the others are killed by the caller."""
@@ -117,6 +125,7 @@ class Desk:
         """The run of a trial that has ended; None when that was known."""
         with self.changed:
             run = self.living.pop(trial_id, None)
+            self.changed.notify_all()
             if run is not None and not self.is_closed:
                 self.mailbox.drop.remote(trial_id)
             return run

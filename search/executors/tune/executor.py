@@ -286,6 +286,8 @@ class TuneExecutor(Executor):
         """
         loop, self._loop = self._loop, None
         if loop is not None:
+            if loop.is_running and not has_lost_control():
+                loop.desk.let_end(SHUTDOWN_SECONDS)
             loop.desk.close()
             if not has_lost_control():
                 for seat in self._seats.values():

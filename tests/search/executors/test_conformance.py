@@ -223,7 +223,7 @@ class TestExecutor:
         result = collect(executor)
         assert result.job == job
         assert result.fault is not None and result.fault.reason == "killed"
-        until(lambda: is_gone(int(waits.read_text())), seconds=10)
+        until(lambda: is_gone(int(waits.read_text())))
         assert do(make_job("fit")).fault is None
 
     def test_a_kill_that_comes_too_late(
@@ -330,7 +330,7 @@ def test_local_workers_die_with_their_driver(
     assert not lock.acquire()
     driver.kill()
     driver.communicate()
-    gone, alive = psutil.wait_procs(workers, timeout=10)
+    gone, alive = psutil.wait_procs(workers, timeout=600)
     assert len(gone) == 2 and not alive
     with lock:
         pass

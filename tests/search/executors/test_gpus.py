@@ -31,7 +31,7 @@ from foldsmith.spaces.family import Family, Resources
 from foldsmith.spaces.space import Choice, Space
 
 HERE = Path(__file__).parent
-PATIENCE = 60.0
+PATIENCE = 600.0
 
 
 def wait_for(condition, what):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import accumulate
@@ -216,7 +215,7 @@ if __name__ == "__main__":
 def test_on_a_ray_that_runs_already(
     problem: Problem, write_family: Callable[..., str], until: Callable[..., None], tmp_path: Path
 ) -> None:
-    """It joins, and leaves within seconds though a job waits for ever; the Ray goes on."""
+    """It joins, and leaves though a job waits for ever; the Ray goes on."""
     import ray
 
     job = Job("toy-0001", write_family(problem, "wait"), {"do": "wait", "shift": 0.1}, 0, 0)
@@ -231,14 +230,14 @@ def test_on_a_ray_that_runs_already(
             assert [slot.name for slot in executor.slots] == ["cpu1", "cpu2"]
             executor.submit(job, 0)
             until((problem.folder.code / "waits").exists)
-            began = time.monotonic()
-        assert time.monotonic() - began < 20
-        pid = int((problem.folder.code / "waits").read_text())
-        until(lambda: not Path(f"/proc/{pid}").exists(), seconds=10)
+            pid = int((problem.folder.code / "waits").read_text())
+        until(lambda: not Path(f"/proc/{pid}").exists())
+        log = (problem.folder.logs / "worker-0.log").read_text()
+        assert "nobody let it go on" not in log, "it was waited for"
         assert not ray.is_initialized()
         assert cluster.poll() is None
     finally:
-        cluster.communicate(timeout=60)
+        cluster.communicate()
 
 
 class Post:
