@@ -29,7 +29,12 @@ QUICK = (
     "tests/search/executors/test_conformance.py",
     "tests/search/executors/test_worker.py",
 )
-BUSY = "while True: sum(range(1000))"
+BUSY = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:  # it ends with whoever started it
+    sum(range(100_000))
+"""
 
 
 @dataclass(frozen=True)
