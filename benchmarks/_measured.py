@@ -14,6 +14,7 @@ import sklearn.datasets as sk
 from foldsmith.flow.setup import SetupRequest, init
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.scoring import score_oof
+from foldsmith.search.jobs import model_outputs
 from foldsmith.search.rounds import chosen_round
 from foldsmith.search.sampling import fold_seed
 from foldsmith.spaces.cache import FoldCache
@@ -113,13 +114,13 @@ class Bench:
             tasks.append(self._task(params, fold))  # its time begins now
             fitted.append(family.fit_fold(tasks[-1]))
         curves = [one.curve for one in fitted]
-        oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, np.float32)
+        oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, problem.goal.dtype)
         for fold, (one, task) in enumerate(zip(fitted, tasks, strict=True)):
             number = None
             if family.stopping == "cv-curve":
                 known = [curve for curve in curves if curve is not None]
                 number = chosen_round(known, fold, greater_is_better=problem.goal.monitor_greater_is_better)
-            oof[task.valid_rows] = problem.to_output(one.predict(task.table.take(task.valid_rows), number))
+            oof[task.valid_rows] = model_outputs(one, task.table.take(task.valid_rows), number, problem.units)
         value = score_oof(problem.judge, oof).value
         return float("inf") if not np.isfinite(value) else value
 

@@ -168,7 +168,11 @@ def setup(folder: Path) -> dict[str, Any]:
 
         return call
 
-    parts = {"read": ("read_frame",), "infer": ("infer_columns", "build_schema"), "type": ("type_frame", "type_target")}
+    parts = {
+        "read": ("read_frame", "read_words"),
+        "infer": ("infer_columns", "build_schema"),
+        "type": ("type_frame", "type_target"),
+    }
     with ExitStack() as patches:
         for name, functions in {**parts, "save": ("save_table",), "ids": ("check_ids",)}.items():
             for function in functions:

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from foldsmith.problem.standard_streams import fill_standard_streams
+
 REMEDIES = {
     errno.EACCES: "its owner must let you, or work in a folder of your own",
     errno.EPERM: "its owner must let you, or work in a folder of your own",
@@ -55,19 +57,8 @@ def one_line(message: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Have standard streams that are open, and that fail at no character; for the start of a process.
-
-    A stream that the caller closed would give its number to the next file that is opened, and what a library prints
-    would land in that file.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-        if getattr(sys, name) is None:
-            mode = "r" if number == 0 else "w"
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    """Have standard streams that are open, and that fail at no character; for the start of a process."""
+    fill_standard_streams()
     codecs.register_error("foldsmith", _spelled)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

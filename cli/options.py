@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from foldsmith.problem.errors import InputError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,9 +39,13 @@ data_options = stack(
     click.option("--sample", type=PATH, help="Sample submission."),
     click.option("--target", help="Column to predict."),
     click.option("--id", "id_column", help="Id column; inferred from the sample or by name."),
+    click.option("--test-id", help="Its name in the test table, where that is another one."),
+    click.option("--column", "columns", multiple=True, help="A column's kind, NAME=KIND[:READING]; repeatable."),
     click.option("--metric", help="Metric, or module:function from code/."),
     click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Inferred by default."),
-    click.option("--positive", help="Label whose chance is predicted; the greater one by default."),
+    click.option("--positive", help="Label whose chance is predicted; the one that says yes, else the greater one."),
+    click.option("--classes", help="All labels in order, from the lowest to the highest: low,mid,high."),
+    click.option("--keep-na", help="Columns in which the text NA is a value and no hole, separated by commas."),
     click.option(
         "--scheme",
         type=click.Choice(
@@ -98,6 +104,24 @@ search_options = stack(
     click.option("--storage", help="PostgreSQL for several drivers on one study: postgresql://user@host/db."),
     seed_option,
 )
+
+
+def column_settings(words: Sequence[str]) -> dict[str, str]:
+    """``["price=numeric:decimal-comma"]`` to kinds by column.
+
+    Raises:
+        InputError: a word without ``=``, or an unknown kind or reading.
+    """
+    from foldsmith.problem.settings import parse_setting
+
+    settings = {}
+    for word in words:
+        name, equals, setting = word.rpartition("=")
+        if not equals:
+            raise InputError(f"--column {word!r} names no kind; write NAME=KIND, such as price=numeric")
+        parse_setting(name, setting)
+        settings[name] = setting
+    return settings
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from rich.text import Text
 from foldsmith.cli.stray import StrayOutput
 from foldsmith.cli.tables import digits_for, number, score
 from foldsmith.flow.durations import show_duration
+from foldsmith.problem.decoration import Decorations
 from foldsmith.search.snapshot import Snapshot, thinned
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MAX_MESSAGE = 300
 MAX_SPARK, MIN_SPARK = 12, 6
 MAX_BAR, MIN_BAR = 10, 6
 GAP = 4
+UNCHANGED = ", unchanged for a minute"
 SCORE_WIDTH = len("0.8361 ±0.0102")
 
 PHASES = {
@@ -82,8 +84,14 @@ class Progress:
         self._log: LineLog | None = None
         self._said = 0
         self._rig = ""
+        self._guard = Decorations()
 
     def __enter__(self) -> "Progress":
+        with self._guard("the progress display"):
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
         if self._console is None:
             self._stray.__enter__()
             self._console = _ScreenConsole(file=self._stray.screen, highlight=False)
@@ -102,14 +110,15 @@ class Progress:
             self._live.start()
         else:
             self._log = LineLog(self._scene, self._console)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
-        self._stray.__exit__(kind, error, trace)
+        with self._guard("the progress display"):
+            if self._live is not None:
+                self._live.stop()
+        with self._guard("the end of the progress display"):
+            self._stray.__exit__(kind, error, trace)
 
     def show(self, snapshot: Snapshot) -> None:
         """Take a snapshot, to be drawn at the next refresh, or write a line now and then; takes microseconds."""
@@ -318,7 +327,9 @@ def _footer(snapshot: Snapshot, scene: Scene, trend: float | None, width: int) -
         value = snapshot.ensemble[0]
         facts = f"ensemble of {_plural(snapshot.ensemble_size, 'member')}"
         if trend is not None:
-            facts += f", {trend:+.{digits_for(value)}f} in the last minute" if trend else ", unchanged for a minute"
+            facts += (
+                f", {_signed(trend, digits_for(value))} in the last minute" if trend else ", unchanged for a minute"
+            )
         parts.append(Text(facts, style="dim"))
     return _flow(parts, width, indent="  ")
 
@@ -349,6 +360,12 @@ def _body(snapshot: Snapshot, scene: Scene, age_seconds: float, width: int, room
         left = _family_lines(snapshot, scene, MAX_SPARK - off_spark)
         right = _worker_lines(snapshot, scene, age_seconds, MAX_BAR - (excess - off_spark))
     return _side_by_side(_cut(left, room), _cut(right, room), _width(left) + GAP)
+
+
+def _signed(change: float, digits: int) -> str:
+    """A change of a score, with its sign and the score's digits."""
+    sign = "+" if change >= 0 else "-"
+    return sign + number(abs(change), digits)
 
 
 def _family_lines(snapshot: Snapshot, scene: Scene, spark_width: int) -> list[Text]:

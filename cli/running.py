@@ -250,11 +250,13 @@ def _search_and_tell(competition: "Competition", request: "SearchRequest", *, as
 
 def _tell_of_changes(competition: "Competition") -> None:
     """A changed train file begins a new contract, a changed test file is predicted anew; both are said."""
-    from foldsmith.flow.versions import train_change
+    from foldsmith.flow.versions import extra_remarks, train_change
 
     if change := train_change(competition.root):
         click.echo(change, err=True)
     competition.refresh(partial(click.echo, err=True))
+    for remark in extra_remarks(competition.problem):
+        click.echo(f"note: {remark}", err=True)
 
 
 def _search(competition: "Competition", request: "SearchRequest") -> "SearchReport":
@@ -262,6 +264,7 @@ def _search(competition: "Competition", request: "SearchRequest") -> "SearchRepo
     from foldsmith.cli.progress import Progress
     from foldsmith.cli.record import SearchLog
     from foldsmith.flow.detach import Terminal
+    from foldsmith.problem.decoration import Decorations
 
     _tell_of_changes(competition)
     problem = competition.problem
@@ -273,9 +276,11 @@ def _search(competition: "Competition", request: "SearchRequest") -> "SearchRepo
         from foldsmith.flow.search import search as run_search  # Optuna takes a second: the clock runs already
 
         terminal = Terminal()
+        guard = Decorations()
 
         def show(snapshot: "Snapshot") -> None:
-            log.show(snapshot)
+            with guard("the search's log"):
+                log.show(snapshot)
             try:
                 progress.show(snapshot)
             except OSError:  # the terminal is gone: no reason to end the search

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foldsmith.cli.json_output import print_json
-from foldsmith.cli.options import PATH, as_json, data_options, seed_option, split_names
+from foldsmith.cli.options import PATH, as_json, column_settings, data_options, seed_option, split_names
 from foldsmith.problem.errors import ContractError, InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
     """The command line's words as a request; files, target and test must be there."""
     from foldsmith.flow.setup import SetupRequest
+    from foldsmith.problem.labels import split_classes
 
     for name in ("train", "test", "target"):
         if data.get(name) is None:
@@ -29,9 +30,12 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         target=data["target"],
         sample=data.get("sample"),
         id=data.get("id_column"),
+        test_id=data.get("test_id"),
         metric=data.get("metric"),
         task=data.get("task"),
         positive=data.get("positive"),
+        classes=split_classes(data.get("classes")),
+        keep_na=split_names(data.get("keep_na")),
         scheme=data.get("scheme"),
         n_folds=data.get("n_folds"),
         group=data.get("group"),
@@ -47,6 +51,7 @@ def setup_request(data: dict[str, Any], seed: int | None) -> "SetupRequest":
         sampler_seed=model_seed,
         families=data.get("families", ()),
         extra=tuple(data.get("extra") or ()),
+        columns=column_settings(data.get("columns") or ()),
     )
 
 
@@ -89,9 +94,15 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     extra = tuple(path.resolve() for path in data.get("extra") or ())
     if extra and extra != tuple(folder.resolve(name).resolve() for name in stored.extra):
         raise _other_problem(root, "extra", " ".join(map(str, extra)), " ".join(stored.extra) or None)
+    for name, setting in column_settings(data.get("columns") or ()).items():
+        if setting != config.columns.get(name):
+            raise _other_problem(root, "column", f"{name}={setting}", config.columns.get(name))
     values: dict[str, tuple[object, object]] = {
         "target": (data.get("target"), stored.target[0]),
-        "id": (data.get("id_column"), stored.id),
+        "id": (data.get("id_column"), stored.id if data.get("id_column") != stored.test_id else stored.test_id),
+        "test-id": (data.get("test_id"), stored.test_id),
+        "classes": (_classes(data), None if config.problem.classes is None else list(config.problem.classes)),
+        "keep-na": (_kept(data, stored.keep_na), stored.keep_na),
         "positive": (data.get("positive"), stored.positive),
         "task": (data.get("task"), config.problem.task),
         "metric": (
@@ -113,6 +124,18 @@ def _refuse_other_problem(root: Path, data: dict[str, Any]) -> None:
     for option, (wanted, has) in values.items():
         if wanted is not None and wanted != has:
             raise _other_problem(root, option, wanted, has)
+
+
+def _kept(data: dict[str, Any], stored: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The columns that are to keep their NA; None where they do: others may have been found to."""
+    given = split_names(data.get("keep_na"))
+    return None if set(given) <= set(stored) else given
+
+
+def _classes(data: dict[str, Any]) -> list[str] | None:
+    from foldsmith.problem.labels import split_classes
+
+    return list(split_classes(data.get("classes"))) or None
 
 
 def _other_problem(root: Path, option: str, given: object, now: object) -> ContractError:
@@ -152,12 +175,16 @@ def make(folder: Path) -> int:
     from foldsmith.problem.config import load_config
     from foldsmith.problem.contract import freeze_plan
     from foldsmith.problem.dataset import open_dataset
+    from foldsmith.problem.floors import missing_class_remarks
     from foldsmith.problem.folder import Folder
 
     place = Folder(folder)
     config = load_config(place.config)
-    plan = freeze_plan(place, config, open_dataset(place, config))
+    data = open_dataset(place, config)
+    plan = freeze_plan(place, config, data)
     click.echo(f"{plan.n_folds} {plan.scheme} folds, frozen as {plan.hash}")
+    for remark in missing_class_remarks(plan, data.y, data.target):
+        click.echo(f"note: {remark}", err=True)
     return 0
 
 

@@ -53,6 +53,9 @@ def console(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=1000)
 
 
+TINY_DIGITS = 9  # what a score that is nothing but zeros would be shown with
+
+
 def digits_for(value: float | None) -> int:
     """Digits after the point that a score is shown with: four, fewer for large values, more for tiny ones.
 
@@ -73,7 +76,19 @@ def number(value: float | None, digits: int | None = None) -> str:
     """
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.{digits_for(value) if digits is None else digits}f}"
+    shown_digits = digits_for(value) if digits is None else digits
+    if is_extreme(value) and (abs(value) > 1 or shown_digits >= TINY_DIGITS):
+        return f"{value:.4e}"
+    return f"{value:.{shown_digits}f}"
+
+
+def is_extreme(value: float) -> bool:
+    """Whether a score is so large or so small that only powers of ten can be read.
+
+    >>> is_extreme(1e40), is_extreme(3e-9), is_extreme(541.2), is_extreme(0.0)
+    (True, True, False, False)
+    """
+    return math.isfinite(value) and value != 0 and not 1e-6 <= abs(value) < 1e9
 
 
 def score(value: float | None, sem: float | None, digits: int | None = None) -> str:
@@ -83,7 +98,11 @@ def score(value: float | None, sem: float | None, digits: int | None = None) -> 
     '0.8361 ±0.0102'
     """
     digits = digits_for(value) if digits is None else digits
-    return number(value, digits) if sem is None or math.isnan(sem) else f"{number(value, digits)} ±{sem:.{digits}f}"
+    if sem is None or math.isnan(sem):
+        return number(value, digits)
+    if value is not None and is_extreme(value):
+        return f"{number(value)} ±{sem:.4e}"
+    return f"{number(value, digits)} ±{sem:.{digits}f}"
 
 
 def _short(value: float, digits: int) -> str:
@@ -92,7 +111,7 @@ def _short(value: float, digits: int) -> str:
     >>> _short(0.8379, 3), _short(-0.25, 2), _short(12.34, 1)
     ('.838', '-.25', '12.3')
     """
-    text = f"{value:.{digits}f}"
+    text = number(value, digits)
     return text.replace("0.", ".", 1) if text.removeprefix("-").startswith("0.") else text
 
 
@@ -139,7 +158,7 @@ def print_setup(setup: "Setup", problem: "Problem | None", found: "Audit | None"
     held_out = f", {split.holdout:.0%} of the rows held out" if split.holdout else ""
     fact(out, "folds", f"{n_folds} {split.scheme}, seed {split.seed}{held_out}, {frozen}")
     for remark in setup.remarks:
-        fact(out, "note", escape(remark), "yellow")
+        fact(out, "note", remark, "yellow")
     if found is not None:
         _print_worst(out, found)
     fact(out, "written", f"{setup.folder.config}   (the comments say why)")

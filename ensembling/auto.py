@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foldsmith.ensembling.calibration import Calibrated
 from foldsmith.ensembling.convex import Convex
 from foldsmith.ensembling.fitted import Averaged, Fitted
 from foldsmith.ensembling.greedy import FoldGreedy, Greedy
 from foldsmith.ensembling.hill import SignedHill
-from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fit
+from foldsmith.ensembling.method import CrossFitted, Method, as_result, cross_fit, fit_on
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.simple import BestSingle
 from foldsmith.ensembling.stacks import LinearStack
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions, mix
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Scores, score_oof
 
 FEW_ROWS = 500  # up to here nothing is chosen: nested scores of so few rows are mostly luck
@@ -72,7 +72,7 @@ def fit_auto(predictions: Predictions, task: BlendTask, methods: Sequence[Method
 
 def _try(method: Method, pool: Pool) -> Tried:
     crossed = cross_fit(method, pool)
-    return Tried(method.name, method.fit(pool), crossed, score_oof(pool.judge, crossed.oof))
+    return Tried(method.name, fit_on(method, pool), crossed, score_oof(pool.judge, crossed.oof))
 
 
 def _near_best(tried: Sequence[Tried], task: BlendTask, left_out: int | None = None) -> list[Tried]:
@@ -102,13 +102,13 @@ def _average(chosen: Sequence[Tried], task: BlendTask) -> Fitted:
     return Averaged(tuple((1 / len(chosen), one.fitted) for one in chosen), task.judge.metric.blend_space)
 
 
-def _mean(chosen: Sequence[Tried], task: BlendTask) -> NDArray[np.float32]:
+def _mean(chosen: Sequence[Tried], task: BlendTask) -> Outputs:
     """The chosen methods' nested predictions, averaged."""
-    oofs: Mapping[str, NDArray[np.float32]] = {one.name: one.crossed.oof for one in chosen}
+    oofs: Mapping[str, Outputs] = {one.name: one.crossed.oof for one in chosen}
     return mix(dict.fromkeys(oofs, 1 / len(oofs)), oofs, task.judge.metric.blend_space)
 
 
-def _crossed_choice(blends: Sequence[Tried], task: BlendTask, few: bool) -> NDArray[np.float32]:
+def _crossed_choice(blends: Sequence[Tried], task: BlendTask, few: bool) -> Outputs:
     """The nested prediction with the choice itself cross-fitted: each fold by methods chosen on the other folds.
 
     What the methods predict for those other folds was fitted with this fold's labels, so a trace of them is left in the

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import from_space, to_space
 from foldsmith.problem.decisions import Decision
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Judge
 
 MAX_ROWS = 20_000
@@ -48,9 +49,9 @@ class BagGain:
 
 def expected_bag_gain(
     judge: Judge,
-    bagged: NDArray[np.float32],
-    alone: Sequence[NDArray[np.float32]],
-    oof: NDArray[np.float32],
+    bagged: Outputs,
+    alone: Sequence[Outputs],
+    oof: Outputs,
     decision: Decision | None,
     *,
     without: Sequence[str] = (),
@@ -84,9 +85,7 @@ def expected_bag_gain(
     return BagGain(float(known.mean()), float(known.std(ddof=1)), len(alone), tuple(without))
 
 
-def _class_drawer(
-    judge: Judge, bagged: NDArray[np.float32], alone: Sequence[NDArray[np.float32]], oof: NDArray[np.float32]
-) -> Draw:
+def _class_drawer(judge: Judge, bagged: Outputs, alone: Sequence[Outputs], oof: Outputs) -> Draw:
     """Classes drawn by the chances of each row."""
     if bagged.shape[1] == 1:
         p = _calibrated(judge, bagged, alone, oof)
@@ -96,9 +95,7 @@ def _class_drawer(
     return lambda rng: (ends < rng.random((len(ends), 1))).sum(axis=1).clip(max=judge.n_classes - 1)
 
 
-def _calibrated(
-    judge: Judge, bagged: NDArray[np.float32], alone: Sequence[NDArray[np.float32]], oof: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def _calibrated(judge: Judge, bagged: Outputs, alone: Sequence[Outputs], oof: Outputs) -> NDArray[np.float64]:
     """``(n_test,)`` the chance of class 1 by Platt's curve, fitted out of fold on at most 20,000 rows.
 
     That curve is one of single models, whose noise flattens it. A mean of models has less, so it is made steeper by
@@ -118,9 +115,7 @@ def _calibrated(
     return np.asarray(1 / (1 + np.exp(-(intercept + slope * (middle + steeper * (logits - middle))))))
 
 
-def _value_drawer(
-    judge: Judge, bagged: NDArray[np.float32], alone: Sequence[NDArray[np.float32]], oof: NDArray[np.float32]
-) -> Draw:
+def _value_drawer(judge: Judge, bagged: Outputs, alone: Sequence[Outputs], oof: Outputs) -> Draw:
     """Values drawn with residuals that leave each fold's model alone with the error that it has out of fold."""
     space = judge.metric.blend_space
     center = to_space(bagged, space)[:, 0]

@@ -11,6 +11,7 @@ from foldsmith.ensembling.greedy import shown
 from foldsmith.ensembling.kernels import make_kernel
 from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.task import BlendTask, EnsembleResult, Predictions
+from foldsmith.problem.goal import Outputs
 
 Floats = NDArray[np.float64]
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -78,14 +79,15 @@ def explain(result: EnsembleResult, predictions: Predictions, task: BlendTask) -
     return Explanation(shown(pool, alone[""]), without, added, names, correlation, _clusters(names, correlation))
 
 
-def _without(result: EnsembleResult, predictions: Predictions, task: BlendTask, name: str) -> NDArray[np.float32]:
+def _without(result: EnsembleResult, predictions: Predictions, task: BlendTask, name: str) -> Outputs:
     """The ensemble's prediction with the member's place taken by the mean of the others."""
     others = {other: weight for other, weight in result.weights.items() if other != name}
     total = sum(abs(weight) for weight in others.values()) or 1.0
     stand_in = sum(
         abs(weight) / total * predictions[other][task.rows].astype(np.float64) for other, weight in others.items()
     )
-    given = {other: predictions[other][task.rows] for other in others} | {name: np.asarray(stand_in, np.float32)}
+    given = {other: predictions[other][task.rows] for other in others}
+    given[name] = np.asarray(stand_in, predictions[name].dtype)
     blended = np.full_like(predictions[name], np.nan)
     blended[task.rows] = result.predict(given)
     return blended

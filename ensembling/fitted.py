@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import from_space, to_space
-from foldsmith.ensembling.task import Predictions, Step, mix
+from foldsmith.ensembling.task import Predictions, Step, common_dtype, mix
 from foldsmith.problem.errors import UnknownNameError
+from foldsmith.problem.floors import ChanceFloor
+from foldsmith.problem.goal import Outputs
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +35,7 @@ class Fitted(Protocol):
         """How it was found, for people; not stored."""
         ...
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """``(n_rows, n_outputs)`` from at least its members' predictions of those rows."""
         ...
 
@@ -65,7 +67,7 @@ class Weighted:
     note: str = ""
     kind: ClassVar[str] = "weighted"
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """See :class:`Fitted`."""
         mixed = mix(self.weights, predictions, self.space)
         return simplex(mixed) if self.signed and self.is_chance else mixed
@@ -76,12 +78,12 @@ class Weighted:
         return {**record, "signed": self.signed, "is_chance": self.is_chance}
 
 
-def simplex(chances: NDArray[np.float32]) -> NDArray[np.float32]:
+def simplex(chances: Outputs) -> Outputs:
     """Chances clipped to [0, 1]; those of several classes divided by their sums."""
     if chances.shape[1] == 1:
         return chances.clip(0.0, 1.0)
     clipped = np.asarray(chances, np.float64).clip(1e-15, 1.0)
-    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True), chances.dtype)
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,12 @@ class Stacked:
         shares = sizes / total if total > 0 else np.full(len(sizes), 1 / len(sizes))
         return by_weight(dict(zip(self.members, shares.tolist(), strict=True)))
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """See :class:`Fitted`."""
-        features = stack_features([predictions[name] for name in self.members], self.features)
-        values = features @ np.array(self.coefficients).T + np.array(self.intercept)
+        given = [predictions[name] for name in self.members]
+        values = stack_features(given, self.features) @ np.array(self.coefficients).T + np.array(self.intercept)
         space = "logit" if self.link == "logistic" else self.features
-        return np.asarray(from_space(values, space), np.float32)
+        return np.asarray(from_space(values, space), common_dtype(given))
 
     def to_json(self) -> dict[str, Any]:
         """See :class:`Fitted`."""
@@ -137,12 +139,21 @@ def stack_features(predictions: list[NDArray[Any]], space: str) -> Floats:
 
 @dataclass(frozen=True)
 class Boosted:
-    """A gradient-boosted meta-model on the members' predictions (LightGBM, as text)."""
+    """A gradient-boosted meta-model on the members' predictions (LightGBM, as text).
+
+    Args:
+        members: in the order of its features.
+        features: ``"logit"`` for chances, else a blend space.
+        is_chance: whether it predicts chances.
+        origin, unit: values are ``origin + unit * output`` of the model, which holds labels in float32.
+    """
 
     members: tuple[str, ...]
     features: str
     model: str
     is_chance: bool
+    origin: float = 0.0
+    unit: float = 1.0
     note: str = ""
     trace: tuple[Step, ...] = ()
     kind: ClassVar[str] = "boosted"
@@ -160,17 +171,19 @@ class Boosted:
         gains = gains.reshape(len(self.members), -1).sum(axis=1) + 1e-12
         return by_weight(dict(zip(self.members, (gains / gains.sum()).tolist(), strict=True)))
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """See :class:`Fitted`."""
-        features = stack_features([predictions[name] for name in self.members], self.features)
+        given = [predictions[name] for name in self.members]
+        features = stack_features(given, self.features)
         values = np.asarray(self._booster.predict(features, num_threads=1), np.float64)
-        values = values.reshape(len(features), -1)
-        return np.asarray(values if self.is_chance else from_space(values, self.features), np.float32)
+        values = values.reshape(len(features), -1) * self.unit + self.origin
+        restored = values if self.is_chance else from_space(values, self.features)
+        return np.asarray(restored, common_dtype(given))
 
     def to_json(self) -> dict[str, Any]:
         """See :class:`Fitted`."""
         record = {"kind": self.kind, "members": list(self.members), "features": self.features}
-        return {**record, "model": self.model, "is_chance": self.is_chance}
+        return {**record, "model": self.model, "is_chance": self.is_chance, "origin": self.origin, "unit": self.unit}
 
 
 @dataclass(frozen=True)
@@ -196,7 +209,7 @@ class Scaled:
         """See :class:`Fitted`."""
         return self.inner.trace
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """See :class:`Fitted`."""
         return scale(self.inner.predict(predictions), self.temperature, self.bias)
 
@@ -206,10 +219,44 @@ class Scaled:
         return {**record, "bias": list(self.bias)}
 
 
-def scale(chances: NDArray[Any], temperature: float, bias: tuple[float, ...]) -> NDArray[np.float32]:
+def scale(chances: Outputs, temperature: float, bias: tuple[float, ...]) -> Outputs:
     """softmax(temperature * logit + bias) of chances ``(n_rows, n_outputs)``; ``bias`` has one entry per output."""
     values = temperature * to_space(chances, "logit") + np.array(bias)
-    return np.asarray(from_space(values, "logit"), np.float32)
+    return np.asarray(from_space(values, "logit"), chances.dtype)
+
+
+@dataclass(frozen=True)
+class Floored:
+    """An ensemble that was fitted on rows that lack a class: its chance is lifted, see :class:`ChanceFloor`."""
+
+    inner: Fitted
+    unseen: tuple[int, ...]
+    chance: float
+    kind: ClassVar[str] = "floored"
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """See :class:`Fitted`."""
+        return self.inner.weights
+
+    @property
+    def trace(self) -> tuple[Step, ...]:
+        """See :class:`Fitted`."""
+        return self.inner.trace
+
+    @property
+    def note(self) -> str:
+        """See :class:`Fitted`."""
+        return self.inner.note
+
+    def predict(self, predictions: Predictions) -> Outputs:
+        """See :class:`Fitted`."""
+        return ChanceFloor(self.unseen, self.chance).lift(self.inner.predict(predictions))
+
+    def to_json(self) -> dict[str, Any]:
+        """See :class:`Fitted`."""
+        record = {"kind": self.kind, "inner": self.inner.to_json()}
+        return {**record, "unseen": list(self.unseen), "chance": self.chance}
 
 
 @dataclass(frozen=True)
@@ -235,7 +282,7 @@ class Averaged:
                 total[name] = total.get(name, 0.0) + share * weight
         return by_weight(total)
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """See :class:`Fitted`."""
         made = {str(number): part.predict(predictions) for number, (_, part) in enumerate(self.parts)}
         return mix({str(number): share for number, (share, _) in enumerate(self.parts)}, made, self.space)
@@ -259,6 +306,7 @@ def fitted_from_json(record: Mapping[str, Any]) -> Fitted:
         "scaled": lambda values: Scaled(
             fitted_from_json(values["inner"]), values["temperature"], tuple(values["bias"])
         ),
+        "floored": lambda values: Floored(fitted_from_json(values["inner"]), tuple(values["unseen"]), values["chance"]),
         "averaged": lambda values: Averaged(
             tuple((part["share"], fitted_from_json(part["part"])) for part in values["parts"]), values["space"]
         ),

@@ -178,13 +178,18 @@ def path_weights(path: list[int], names: tuple[str, ...]) -> dict[str, float]:
 
 
 def shown(pool: Pool, loss: float) -> float:
-    """A kernel's loss in the metric's own units: the squared kernels work on mean squared errors."""
+    """A kernel's loss in the metric's own units: those of squared and absolute errors work in the pool's scale."""
     metric = pool.judge.metric
+    unit = pool.scale.unit
+    if metric.name == "auc":
+        return 1.0 - loss
+    if pool.task.space != metric.blend_space:  # the metric itself was the loss
+        return -loss if metric.greater_is_better else loss
     match metric.name:
         case "rmse" | "rmsle":
-            return float(np.sqrt(max(loss, 0.0)))
-        case "auc":
-            return 1.0 - loss
+            return float(np.sqrt(max(loss, 0.0))) * unit
+        case "mae":
+            return loss * unit
         case "r2":
             y = pool.target
             weight = pool.weight if len(pool.weight) else None

@@ -398,12 +398,12 @@ def local_judge(pool: Pool) -> Judge:
 
 def plain_loss(pool: Pool) -> Callable[[Array], float]:
     """The metric itself as a loss of a blend in the pool's space; labels are decided by the best rule."""
-    local, space = local_judge(pool), pool.task.space
+    local, space, scale = local_judge(pool), pool.task.space, pool.scale
     sign = -1.0 if local.metric.greater_is_better else 1.0
     everything = np.arange(len(pool.rows))
 
     def loss(blended: Array) -> float:
-        values = valid_chances(from_space(blended, space), pool)
+        values = valid_chances(from_space(scale.restore(blended), space), pool)
         if local.needs_labels:
             return sign * local.score(everything, local.decide(everything, values).apply(values))
         return sign * local.score(everything, values)

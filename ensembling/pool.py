@@ -1,6 +1,7 @@
 """Members' predictions as the methods work on them: covered rows, fold after fold, in the space of averaging."""
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar
@@ -10,13 +11,34 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import to_space
 from foldsmith.ensembling.loops import loops_for
-from foldsmith.ensembling.task import BlendTask, Predictions
+from foldsmith.ensembling.task import BlendTask, Predictions, common_dtype
 from foldsmith.problem.files import digest
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Judge
 
 T = TypeVar("T")
 MAX_BYTES = 4 << 30
 NONE = np.empty(0)
+SCALE_MEMBERS = 5  # that level and spread are taken from; one of them may predict a constant
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An affine map to about mean 0 and standard deviation 1, so that float32 holds the spread of predictions.
+
+    Weights that sum to 1 do not notice it: a blend of reduced predictions is the reduced blend.
+    """
+
+    origin: float = 0.0
+    unit: float = 1.0
+
+    def reduce(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values in these units."""
+        return (values - self.origin) / self.unit
+
+    def restore(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """The way back."""
+        return np.asarray(np.asarray(values, np.float64) * self.unit + self.origin)
 
 
 class Pool:
@@ -112,6 +134,24 @@ class Pool:
         """Columns of a prediction."""
         return int(next(iter(self.predictions.values())).shape[1])
 
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """What predictions are stored in."""
+        return common_dtype(self.predictions.values())
+
+    @cached_property
+    def scale(self) -> "Scale":
+        """Level and spread of a regression's predictions in the blend space; no label has a part in it."""
+        if self.judge.task != "regression" or self.task.space not in ("identity", "log1p"):
+            return Scale()
+        few = list(self.predictions.values())[:SCALE_MEMBERS]
+        values = [to_space(prediction[self.task.rows], self.task.space) for prediction in few]
+        origin = float(np.mean(values[0]))
+        spread = max(float(np.std(one - origin)) for one in values)
+        if not 0 < spread < np.inf:
+            return Scale(origin)
+        return Scale(origin, spread)
+
     def prediction(self, member: int) -> NDArray[np.float64]:
         """``(n, n_outputs)`` of one member in the blend space."""
         prediction = self.predictions[self.names[member]]
@@ -119,7 +159,7 @@ class Pool:
             return self._ranked(prediction)[self.rows]
         return to_space(prediction[self.rows], self.task.space)
 
-    def raw(self, member: int) -> NDArray[np.float32]:
+    def raw(self, member: int) -> Outputs:
         """``(n, n_outputs)`` of one member as it is stored."""
         return self.predictions[self.names[member]][self.rows]
 
@@ -130,15 +170,15 @@ class Pool:
 
     @cached_property
     def values(self) -> NDArray[np.float32]:
-        """``(n_members, n, n_outputs)`` in the blend space."""
+        """``(n_members, n, n_outputs)`` in the blend space and the units of :attr:`scale`."""
         made = np.empty((len(self.names), len(self.rows), self.n_outputs), np.float32)
         for member in range(len(self.names)):
-            made[member] = self.prediction(member)
+            made[member] = self.scale.reduce(self.prediction(member))
         return made
 
     @property
     def columns(self) -> NDArray[np.float32]:
-        """``(n_members, n)`` the first output: values, or the chance of class 1."""
+        """``(n_members, n)`` the first output: values in the units of :attr:`scale`, or the chance of class 1."""
         return self.values[:, :, 0]
 
     @cached_property
@@ -161,7 +201,12 @@ class Pool:
 
     @cached_property
     def target(self) -> NDArray[np.float64]:
-        """``(n,)`` what a squared or absolute loss compares with, in the blend space."""
+        """``(n,)`` what a squared or absolute loss compares with: as :attr:`columns`."""
+        return self.scale.reduce(self.truth)
+
+    @cached_property
+    def truth(self) -> NDArray[np.float64]:
+        """``(n,)`` the labels in the blend space."""
         y = np.asarray(self.judge.y[self.rows], np.float64)
         return y if self.task.space == "rank" else to_space(y[:, None], self.task.space)[:, 0]
 

@@ -68,7 +68,7 @@ class LinearStack:
         few = _best_members(pool, int(np.clip(MOST_LOGITS // pool.n_outputs, 4, self.n_members)))
         members, space, features = _features(few)
         centre, spread = features.mean(axis=0), features.std(axis=0)
-        spread[spread < 1e-12] = 1.0
+        spread[spread < 1e-12 * few.scale.unit] = few.scale.unit  # a member that predicts one value
         scaled = (features - centre) / spread
         fit = _logistic(few) if pool.is_chance else _ridge(few, spread)
         strengths = LOGISTIC_STRENGTHS if pool.is_chance else RIDGE_STRENGTHS
@@ -95,7 +95,7 @@ FitLinear = Callable[[Floats, NDArray[np.int64], float], tuple[Floats, Floats]]
 
 def _ridge(pool: Pool, spread: Floats) -> FitLinear:
     """Shrinks towards the plain mean of the members; ``spread`` is what their columns were divided by."""
-    y, prior = pool.target, spread / len(spread)
+    y, prior = pool.truth, spread / len(spread)
     weight = pool.weight if len(pool.weight) else np.ones(len(y))
 
     def fit(features: Floats, rows: NDArray[np.int64], strength: float) -> tuple[Floats, Floats]:
@@ -165,7 +165,7 @@ def _choose(pool: Pool, features: Floats, fit: FitLinear, strengths: tuple[float
 
 def _row_losses(pool: Pool, rows: NDArray[np.int64], values: Floats) -> Floats:
     if not pool.is_chance:
-        left = values[:, 0] - pool.target[rows]
+        left = values[:, 0] - pool.truth[rows]
         return np.abs(left) if pool.judge.metric.name == "mae" else left**2
     return logit_losses(values, pool.codes[rows])
 
@@ -198,6 +198,7 @@ class BoostedStack:
         few = _best_members(pool, self.n_members)
         members, space, features = _features(few)
         y: NDArray[Any] = few.codes if pool.is_chance else few.target
+        scale = few.scale
         params = _boosting_params(few)
         data = lightgbm.Dataset(features, y, weight=few.weight if len(few.weight) else None, free_raw_data=False)
         rows = np.arange(len(features))
@@ -211,7 +212,8 @@ class BoostedStack:
             params, lightgbm.Dataset(features, y, weight=few.weight if len(few.weight) else None), rounds
         )
         note = f"LightGBM of {rounds} rounds on {len(members)} members"
-        return Boosted(members, space, model.model_to_string(), pool.is_chance, note)
+        text = model.model_to_string()
+        return Boosted(members, space, text, pool.is_chance, origin=scale.origin, unit=scale.unit, note=note)
 
 
 def _boosting_params(pool: Pool) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What an ensembler is given, and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from foldsmith.ensembling.blend_space import from_space, to_space
 from foldsmith.problem.decisions import Decision
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Judge, Scores
 
 if TYPE_CHECKING:
     from foldsmith.ensembling.fitted import Fitted
 
-Predictions = Mapping[str, NDArray[np.float32]]
+Predictions = Mapping[str, Outputs]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class EnsembleResult:
         fitted: turns members' predictions, of any rows, into the ensemble's.
         in_sample: score on the rows that fitted it; flatters.
         nested: scores of ``nested_oof``: each fold predicted by an ensemble fitted on the other folds.
-        nested_oof: ``(n_rows, n_outputs)`` float32, NaN where no fold covers the row.
+        nested_oof: ``(n_rows, n_outputs)``, NaN where no fold covers the row.
         decision: for label metrics the rule fitted on all covered rows, for test predictions.
         reason: why this ensemble, for people.
         shares: mean weight by member over the ensembles of ``nested_oof``, sum 1: what members are worth where they
@@ -84,7 +85,7 @@ class EnsembleResult:
     fitted: "Fitted"
     in_sample: float
     nested: Scores
-    nested_oof: NDArray[np.float32]
+    nested_oof: Outputs
     decision: Decision | None
     reason: str = ""
     shares: dict[str, float] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class EnsembleResult:
         """Every step that was taken, also beyond the best prefix; empty for methods without steps."""
         return self.fitted.trace
 
-    def predict(self, predictions: Predictions) -> NDArray[np.float32]:
+    def predict(self, predictions: Predictions) -> Outputs:
         """The ensemble's prediction ``(n_rows, n_outputs)`` from its members' predictions of the same rows."""
         return self.fitted.predict(predictions)
 
@@ -116,7 +117,12 @@ class EnsembleResult:
         }
 
 
-def mix(weights: Mapping[str, float], predictions: Predictions, space: str) -> NDArray[np.float32]:
+def common_dtype(predictions: Iterable[Outputs]) -> np.dtype[Any]:
+    """What a blend of some predictions is stored in: float64 once one of them is."""
+    return np.result_type(*(prediction.dtype for prediction in predictions))
+
+
+def mix(weights: Mapping[str, float], predictions: Predictions, space: str) -> Outputs:
     """Weighted sum of predictions ``(n_rows, n_outputs)``, taken in a blend space.
 
     Args:
@@ -129,4 +135,4 @@ def mix(weights: Mapping[str, float], predictions: Predictions, space: str) -> N
         part = weight * to_space(predictions[name], space)
         total = part if total is None else total + part
     assert total is not None, "a blend has at least one member"
-    return np.asarray(from_space(total, space), np.float32)
+    return np.asarray(from_space(total, space), common_dtype(predictions[name] for name in weights))

@@ -10,9 +10,10 @@ from foldsmith.ensembling.bag_gain import MAX_ROWS, BagGain, expected_bag_gain
 from foldsmith.ensembling.task import EnsembleResult
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning
+from foldsmith.problem.goal import Outputs
 from foldsmith.results.members import MemberStore
 
-Rows = NDArray[np.float32]
+Rows = Outputs
 
 
 def blend_bag_gain(problem: Problem, members: MemberStore, result: EnsembleResult) -> BagGain | None:

@@ -11,7 +11,10 @@ from foldsmith.flow.notebook import observer
 from foldsmith.flow.setup import SetupRequest, check_same_words
 from foldsmith.flow.setup import init as set_up
 from foldsmith.problem.config import Executor
+from foldsmith.problem.decoration import Decorations
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.plain import as_names, takes_plain
+from foldsmith.problem.standard_streams import fill_standard_streams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +124,8 @@ class Competition:
     def __init__(self, root: Path) -> None:
         from foldsmith.problem.config import load_config
 
-        self.root = Path(root)
+        fill_standard_streams()
+        self.root = Path(root).absolute()  # a notebook may change its folder later
         load_config(Folder(self.root).config)
 
     def __repr__(self) -> str:
@@ -141,6 +145,7 @@ class Competition:
 
         return MemberStore(self.problem.folder)
 
+    @takes_plain
     def check(self, *, deep: bool = False, adversarial: bool = False) -> "Audit":
         """Look for leaks, duplicates, ignored groups, drift and other traps in the data.
 
@@ -152,6 +157,7 @@ class Competition:
 
         return check(self.problem, self.members, deep=deep, adversarial=adversarial)
 
+    @takes_plain
     def search(
         self,
         families: Sequence[str] = (),
@@ -182,7 +188,7 @@ class Competition:
 
         seconds = None if time_budget is None else parse_duration(str(time_budget))
         request = SearchRequest(
-            tuple(families),
+            as_names(families),
             trials,
             seconds,
             workers,
@@ -232,10 +238,11 @@ class Competition:
         from foldsmith.flow.mirror import SearchMirror
         from foldsmith.flow.search import MIRROR_SECONDS
 
-        mirror = SearchMirror(self.problem.folder, self.problem.config.store.mirror)
-        mirror.start()
-        mirror.notice(member)
-        mirror.finish(MIRROR_SECONDS)
+        with Decorations()("the mirror"):
+            mirror = SearchMirror(self.problem.folder, self.problem.config.store.mirror)
+            mirror.start()
+            mirror.notice(member)
+            mirror.finish(MIRROR_SECONDS)
 
     def _search(self, request: "SearchRequest", observe: "Observer | None") -> "SearchReport":
         from foldsmith.flow.search import search
@@ -243,6 +250,7 @@ class Competition:
         with observer(self.problem.metric, observe) as told:
             return search(self.problem, request, told)
 
+    @takes_plain
     def blend(
         self, method: str = "auto", *, members: Sequence[str] | None = None, name: str | None = None, **options: Any
     ) -> Blend:
@@ -256,6 +264,7 @@ class Competition:
         """
         return self.keep(self.try_blend(method, members=members, **options), name)
 
+    @takes_plain
     def try_blend(self, method: str = "auto", *, members: Sequence[str] | None = None, **options: Any) -> "Blended":
         """What :meth:`blend` finds, not stored."""
         from foldsmith.flow.ensemble import BlendRequest, blend_members, candidates
@@ -269,6 +278,7 @@ class Competition:
 
         return explain_blend(self.problem, self.members, blended)
 
+    @takes_plain
     def compare(self, first: str, second: str) -> "Comparison":
         """Whether one member or blend is better than another beyond the luck of rows and folds."""
         from foldsmith.flow.ensemble import compare_members
@@ -282,27 +292,34 @@ class Competition:
             note: gets a line for people about what was done.
         """
         from foldsmith.flow.refresh import refresh_tests
+        from foldsmith.flow.versions import changed_test_remarks
 
+        for remark in changed_test_remarks(self.root):
+            note(f"note: {remark}")
         return refresh_tests(self.problem, self.members, note)
 
+    @takes_plain
     def holdout(self, members: Sequence[str]) -> "HoldoutLook":
         """Score members on the rows that no search, blend or rule saw; every look is counted."""
         from foldsmith.flow.holdout import look_at_holdout
 
         return look_at_holdout(self.problem, self.members, members)
 
+    @takes_plain
     def confirm(self, members: Sequence[str], repeats: int = 5, **options: Any) -> "Confirmation":
         """Score members once more on folds drawn anew; see :func:`foldsmith.flow.confirm.confirm`."""
         from foldsmith.flow.confirm import confirm
 
         return confirm(self.problem, self.members, members, repeats, **options)
 
+    @takes_plain
     def obtained(self, member: str) -> "Obtained":
         """How a member's score came about: rows, folds, rounds, labels."""
         from foldsmith.results.obtained import obtained
 
         return obtained(self.problem, self.members.get(member))
 
+    @takes_plain
     def pseudo(self, member: str, *, min_confidence: float = 0.9, use: bool = True) -> "PseudoLabels":
         """Label test rows per fold by a member's models; later searches learn them if ``use``."""
         from foldsmith.flow.pseudo import make_pseudo, use_pseudo
@@ -313,6 +330,7 @@ class Competition:
             self.__dict__.pop("problem")  # the config has changed
         return made
 
+    @takes_plain
     def posthoc(self, member: str) -> "Posthoc":
         """The rule that turns a member's predictions into labels, with its default, nested and in-sample score."""
         from foldsmith.flow.posthoc import posthoc
@@ -330,24 +348,28 @@ class Competition:
             write_current(self.problem, blended.test, blended.result.decision)
         return _as_blend(member)
 
+    @takes_plain
     def submit(self, member: str) -> Path:
         """Write a numbered submission of a member or blend and return its path."""
         from foldsmith.flow.submission import make_submission
 
         return make_submission(self.problem, member)
 
+    @takes_plain
     def log_score(self, which: str, **known: Any) -> "Entry":
         """Write a leaderboard score into the ledger; see :func:`foldsmith.flow.leaderboard.log_score`."""
         from foldsmith.flow.leaderboard import log_score
 
         return log_score(self.problem.folder, which, **known)
 
+    @takes_plain
     def leaderboard(self, public_share: float | None = None) -> "Standing":
         """The ledger, its robust line, and every point against the luck of the public rows."""
         from foldsmith.flow.leaderboard import leaderboard
 
         return leaderboard(self.problem, self.members, public_share)
 
+    @takes_plain
     def shake(self, members: Sequence[str] | None = None, public_share: float | None = None) -> "Shake":
         """What the luck of public and private rows may do to the order of candidates, by default the best ones."""
         from foldsmith.flow.shake import best_candidates, shake
@@ -356,12 +378,14 @@ class Competition:
         share = self.problem.config.leaderboard.public_share if public_share is None else public_share
         return shake(self.problem, self.members, names, share)
 
+    @takes_plain
     def finals(self, public_share: float | None = None) -> "Finals":
         """The two submissions of the ledger to select."""
         from foldsmith.flow.finals import finals
 
         return finals(self.problem, self.members, public_share)
 
+    @takes_plain
     def import_oof(
         self,
         name: str,
@@ -386,12 +410,14 @@ class Competition:
         source = OofSource(name, Path(oof), test_path, folds_path, claimed, tuple(columns))
         return import_oof(self.problem, [source])
 
+    @takes_plain
     def import_bank(self, folder: str | Path, prefix: str = "") -> "list[Member]":
         """Import all members of a bank that :meth:`export_oof` wrote, here or elsewhere, as ``ext-PREFIX-ID``."""
         from foldsmith.flow.oof_bank import import_bank
 
         return import_bank(self.problem, Path(folder), prefix)
 
+    @takes_plain
     def export_oof(
         self, folder: str | Path, members: Sequence[str] = (), *, with_target: bool = False
     ) -> "list[Member]":
@@ -400,6 +426,7 @@ class Competition:
 
         return export_bank(self.problem, self.members, Path(folder), members, with_target=with_target)
 
+    @takes_plain
     def top(self, n: int = 30) -> "pd.DataFrame":
         """The best members, one row each."""
         import pandas as pd
@@ -409,12 +436,14 @@ class Competition:
         rows = top_rows(self.members, self.problem.contract, greater_is_better=self.problem.metric.greater_is_better)
         return pd.DataFrame([row.to_json() for row in rows[:n]])
 
+    @takes_plain
     def spaces(self, families: Sequence[str] = ()) -> "list[SpaceView]":
         """What is searched here, and the points that a search starts from; of all families by default."""
         from foldsmith.flow.spaces import view_spaces
 
         return view_spaces(self.root, families)
 
+    @takes_plain
     def shrink_space(self, family: str, *, top: float = 0.2, write: bool = False) -> "Shrunk":
         """Shrink a family's ranges around its best trials; see :func:`foldsmith.flow.spaces.shrink`."""
         from foldsmith.flow.spaces import shrink
@@ -441,6 +470,7 @@ def _as_blend(member: "Member") -> Blend:
     )
 
 
+@takes_plain
 def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, **options: Any) -> Competition:
     """Set up a competition folder; called again with the same words, open it.
 
@@ -453,7 +483,7 @@ def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, 
         InputError: whatever is wrong with the files or the words; then nothing was written.
         ContractError: ``root`` was set up with other words.
     """
-    request = SetupRequest(Path(train), Path(test), target, **_with_paths(options))
+    request = SetupRequest(Path(train), Path(test), target, **options)
     if Folder(Path(root)).config.exists():
         check_same_words(Path(root), request)
     else:
@@ -461,21 +491,7 @@ def init(root: str | Path, *, train: str | Path, test: str | Path, target: str, 
     return Competition(Path(root))
 
 
-def _with_paths(options: dict[str, Any]) -> dict[str, Any]:
-    """Files may be given as text."""
-    made = dict(options)
-    for name in ("sample", "fold_file"):
-        if made.get(name) is not None:
-            made[name] = Path(made[name])
-    if made.get("extra"):
-        extra = made["extra"]
-        made["extra"] = tuple(Path(path) for path in ([extra] if isinstance(extra, (str, Path)) else extra))
-    for name in ("stratify", "families"):
-        if name in made:
-            made[name] = (made[name],) if isinstance(made[name], str) else tuple(made[name])
-    return made
-
-
+@takes_plain
 def open_competition(root: str | Path = ".") -> Competition:
     """Open a competition folder that was set up before."""
     return Competition(Path(root))

@@ -21,6 +21,7 @@ from foldsmith.ensembling.pool import Pool
 from foldsmith.ensembling.task import BlendTask
 from foldsmith.flow.rig import RigPlan, RigRequest, plan_rig
 from foldsmith.flow.submission import why_not_comparable
+from foldsmith.problem.config import read_config_text
 from foldsmith.problem.contract import Problem, freeze_as, open_problem, repeated_plan
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.files import write_bytes
@@ -234,7 +235,7 @@ def _lay_out(problem: Problem, root: Path) -> None:
     """A folder with the same problem: the config with whole paths, and links to code and parsed tables."""
     folder = Folder(root)
     folder.state.mkdir(parents=True, exist_ok=True)
-    config = tomlkit.parse(problem.folder.config.read_text(encoding="utf-8"))
+    config = tomlkit.parse(read_config_text(problem.folder.config))
     data: Any = config["data"]
     for key in ("train", "test", "sample"):
         if data.get(key) is not None:

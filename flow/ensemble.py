@@ -5,11 +5,9 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from foldsmith.ensembling.comparison import Comparison, compare
 from foldsmith.ensembling.diagnosis import Explanation, explain
@@ -22,6 +20,7 @@ from foldsmith.flow.models import ModelKeeper
 from foldsmith.flow.submission import why_not_current, why_not_judged, write_current
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.goal import Outputs
 from foldsmith.results.external import foreign_folds
 from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
@@ -80,7 +79,7 @@ class Blended:
     """An ensemble of stored members with its test prediction ``(n_test, n_outputs)``."""
 
     result: EnsembleResult
-    test: NDArray[np.float32]
+    test: Outputs
     members: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -242,10 +241,25 @@ class RunningEnsemble:
         self.shares: dict[str, float] = {}
         self.standing: tuple[float, float, int] | None = None
         self._n_candidates = 0  # that the standing ensemble was chosen from
-        if (stored := best_blend(problem, self._members)) is not None and stored.scores is not None:
+        self.error: BaseException | None = None
+        with self._recording():
+            self._take_stored()
+
+    def _take_stored(self) -> None:
+        """Stand where the best blend of an earlier call stands."""
+        if (stored := best_blend(self._problem, self._members)) is not None and stored.scores is not None:
             self.standing = (stored.scores.value, stored.scores.sem, len(stored.params))
             self._n_candidates = len(stored.details.get("candidates", ()))
-        self.error: Exception | None = None
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Keep an error to show it at the end: neither the search nor its last submission may be lost for it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a person's own metric may raise anything
+            self.error = error
 
     def start(self) -> None:
         """Begin to wait for members; those of earlier searches count as news."""
@@ -288,11 +302,9 @@ class RunningEnsemble:
         return self.best
 
     def _work(self) -> None:
-        try:
+        with self._recording():
             task = BlendTask(self._problem.judge)
             warm_up(task, max_members(len(task.rows)))  # now, while the first members are fitted, and off the clock
-        except Exception as error:
-            self.error = error
         while not self._stop.is_set():
             self._wake.wait()
             self._wake.clear()
@@ -311,23 +323,19 @@ class RunningEnsemble:
 
     def _refresh(self) -> None:
         """Blend anew if there are members that the latest ensemble does not know."""
-        try:
+        with self._recording():
             chosen = candidates(self._problem, self._members)
             if chosen and (self._latest is None or self._latest.members != tuple(member.id for member in chosen)):
                 self._update(chosen)
-        except Exception as error:  # shown at the end; neither the search nor its last submission may be lost
-            self.error = error
 
     def _try_auto(self) -> None:
         """Let the automatic choice combine the members that the latest ensemble was selected from."""
         assert self._latest is not None
         began = time.perf_counter()
-        try:
+        with self._recording():
             chosen = [self._members.get(member) for member in self._latest.members]
             blended = blend_members(self._problem, self._members, chosen, BlendRequest("auto"))
             self._consider(blended, chosen)
-        except Exception as error:
-            self.error = error
         self._auto_candidates = len(self._latest.members)
         self._auto_seconds = time.perf_counter() - began
 

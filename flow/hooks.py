@@ -5,21 +5,19 @@ import datetime
 import json
 import logging
 import math
-import os
-import signal
 import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Literal
-
-import psutil
 
 from foldsmith.flow.logs import appended
 from foldsmith.problem.contract import Problem
 from foldsmith.results.members import MemberStore
 from foldsmith.results.top import ranked
+from foldsmith.search.processes import kill_tree
 from foldsmith.search.snapshot import Snapshot
 
 EventName = Literal["best", "finish", "fail"]
@@ -66,24 +64,45 @@ class Hooks:
 
     def __enter__(self) -> "Hooks":
         if any(self._commands.values()):
-            self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
-            self._thread.start()
-            self._scores = self._stored_scores()
+            with self._guarded():
+                self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
+                self._thread.start()
+                self._scores = self._stored_scores()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with self._guarded():
+            self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Tell how it ended, and let the thread end."""
         if isinstance(error, Exception):
             self._put("fail", ended="failed", message=str(error) or type(error).__name__)
         elif error is None and self._last is not None:
             self._put(self._last[0], **self._last[1])
         self._close(0.0 if error is not None and not isinstance(error, Exception) else 2 * self._limit_seconds + 5)
 
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Whatever goes wrong with hooks is counted and logged, and ends nothing."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.n_failed += 1
+            logger.warning("hooks failed", exc_info=error)
+
     # --- what the search tells ---------------------------------------------------------------------------------
 
     def member(self, name: str) -> None:
         """A member was completed."""
+        with self._guarded():
+            self._tell_member(name)
+
+    def _tell_member(self, name: str) -> None:
         if self._thread is None or self._commands["best"] is None:
             return
         found = MemberStore(self._problem.folder).get(name)
@@ -92,15 +111,19 @@ class Hooks:
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """The state of the search now; called often."""
-        if self._thread is None:
-            return
+        if self._thread is not None:
+            with self._guarded():
+                self._tell_snapshot(snapshot)
+
+    def _tell_snapshot(self, snapshot: Snapshot) -> None:
         self._n_trials = snapshot.n_complete + snapshot.n_failed + snapshot.n_pruned
         if snapshot.ensemble is not None:
             self._score("ensemble", None, *snapshot.ensemble, size=snapshot.ensemble_size)
         for family in snapshot.closed:
             if family not in self._told_closed:
                 self._told_closed.add(family)
-                why = next(message for message in reversed(snapshot.messages) if message.startswith(f"{family} "))
+                found = (message for message in reversed(snapshot.messages) if message.startswith(f"{family} "))
+                why = next(found, f"{family} is left out from here on")
                 self._put("fail", message=why)
 
     def ended(self, how: str, standing: tuple[float, float, int] | None) -> None:
@@ -110,6 +133,10 @@ class Hooks:
             how: ``done`` or ``out_of_time``.
             standing: nested score, standard error and size of the ensemble.
         """
+        with self._guarded():
+            self._tell_end(how, standing)
+
+    def _tell_end(self, how: str, standing: tuple[float, float, int] | None) -> None:
         if standing is not None:
             value, sem, size = standing
             self._score("ensemble", None, value, sem, size=size)
@@ -212,7 +239,7 @@ class Hooks:
                 self._process.communicate(message.encode(), timeout=self._limit_seconds)
                 how = f"exit code {self._process.returncode}"
             except subprocess.TimeoutExpired:
-                _kill_tree(self._process)
+                kill_tree(self._process.pid)
                 self._process.communicate()
                 how = "killed: it took too long"
             log.write(f"{how} after {time.monotonic() - began:.1f} s\n")
@@ -234,7 +261,7 @@ class Hooks:
                 with self._news:
                     self._drop()
                 if self._process is not None and self._process.returncode is None:
-                    _kill_tree(self._process)
+                    kill_tree(self._process.pid)
                 self._thread.join(1.0)
 
     def _drop(self) -> None:
@@ -245,13 +272,3 @@ class Hooks:
 def _plain(value: Any) -> Any:
     """JSON has no word for nan and infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
-    """SIGKILL a process and all below it, those in sessions of their own too."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -13,6 +13,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import DamagedFileError, InputError
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.plain import as_names, plain
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class SearchRequest:
     policy: Policy | None = None
     pruner: Pruner | None = None
     fold_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Python callers may give NumPy's numbers and texts, lists for tuples, and one name for several."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        object.__setattr__(self, "families", as_names(self.families))
+        if self.gpus is not None:
+            object.__setattr__(self, "gpus", tuple(map(str, as_names(self.gpus))))
 
 
 _REQUEST = TypeAdapter(SearchRequest)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from foldsmith.problem.contract import Problem
+from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import Member, MemberStore
 
 
@@ -38,6 +39,12 @@ class ModelKeeper:
         for member in members:
             if member.id not in keep and member.id not in self._dropped and member.kind == "trial":
                 for fold in range(self._n_folds):
-                    self._members.fold(member.id, 0, fold).drop_model()
-                self._members.refit(member.id, 0).drop_model()
+                    _drop(self._members.fold(member.id, 0, fold))
+                _drop(self._members.refit(member.id, 0))
                 self._dropped.add(member.id)
+
+
+def _drop(store: FoldStore) -> None:
+    """Delete a model if there is one: only families that refit have one of all rows."""
+    if store.state() != "missing":
+        store.drop_model()

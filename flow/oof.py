@@ -17,6 +17,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import file_digest
 from foldsmith.problem.fold_import import is_same_partition, read_assignment
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.outputs import OutputForm
 from foldsmith.problem.prediction_file import PredictionFile, read_npy, read_predictions
 from foldsmith.problem.row_key import RowKey
@@ -63,7 +64,7 @@ class Foreign:
 
     Args:
         where: the file or folder, for messages.
-        oof, test: ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` float32; NaN in rows that no fold covers.
+        oof, test: ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` as members are stored; NaN where no fold covers.
         columns: what the columns were called, in the order in which they are taken.
         by_name: those names, or the user, tell the classes.
         source: file names and digests.
@@ -73,8 +74,8 @@ class Foreign:
 
     name: str
     where: str
-    oof: NDArray[np.float32]
-    test: NDArray[np.float32] | None
+    oof: Outputs
+    test: Outputs | None
     folds: FoldMark
     matched: Matched
     columns: tuple[str, ...]
@@ -178,7 +179,7 @@ class Examiner:
         self.form = OutputForm.of(problem.goal, data.target)
         self.covered = problem.plan.coverage(0)
         self.train = RowKey("train", self.covered, lambda: data.train_ids, data.id_column)
-        self.test = RowKey("test", np.ones(data.test.n_rows, np.bool_), lambda: data.test_ids, data.id_column)
+        self.test = RowKey("test", np.ones(data.test.n_rows, np.bool_), lambda: data.test_ids, data.test_id_column)
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -188,11 +189,13 @@ class Examiner:
         Raises:
             InputError: they do not fit.
         """
-        file = self._open(source.oof, source.columns)
+        data = self.problem.data
+        file = read_predictions(source.oof, self.form, data.id_column, source.columns)
         oof, places = self._place(file, self.train)
         test, notes = None, []
         if source.test is not None:
-            test_file = self._open(source.test, source.columns)
+            id_column = data.test_id_column or data.id_column
+            test_file = read_predictions(source.test, self.form, id_column, source.columns)
             test, _ = self._place(test_file, self.test)
             if file.ids is not None and test_file.ids is None:
                 notes.append(f"{source.test.name} has no ids: its rows were taken in test's order")
@@ -213,10 +216,7 @@ class Examiner:
             tuple(notes),
         )
 
-    def _open(self, path: Path, columns: Sequence[str]) -> PredictionFile:
-        return read_predictions(path, self.form, self.problem.data.id_column, columns)
-
-    def _place(self, file: PredictionFile, rows: RowKey) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _place(self, file: PredictionFile, rows: RowKey) -> tuple[Outputs, NDArray[np.int64]]:
         """Outputs in the order of the table, and the file's row of each row of the table."""
         where = str(file.path)
         if file.ids is None:
@@ -299,7 +299,7 @@ class Examiner:
             checks.append("not shuffled")
         return checks + (["claimed score"] if foreign.claimed is not None else [])
 
-    def _associate(self, oof: NDArray[np.float32]) -> Association:
+    def _associate(self, oof: Outputs) -> Association:
         n_classes = self.form.n_outputs if self.form.kind == "multiclass" else 0
         return associate(oof[self.covered], self.problem.data.y[self.covered], n_classes)
 

@@ -4,7 +4,8 @@ meta.json                  metric, task, classes, members with scores and params
 ids_train.npy, ids_test.npy
 folds.csv                  id, fold; -1 for rows that no fold validates
 y.npy                      only when asked for: class codes or values
-members/<id>/oof.npy, test.npy     float32 (n_rows, n_outputs), (n_test, n_outputs); NaN where no fold covers
+members/<id>/oof.npy, test.npy     (n_rows, n_outputs), (n_test, n_outputs), float32 probabilities or float64 values;
+                                   NaN where no fold covers the row
 """
 
 import re
@@ -24,6 +25,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import file_digest, read_json, sync, write_array, write_bytes, write_json
 from foldsmith.problem.fold_import import read_assignment
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.prediction_file import read_npy
 from foldsmith.problem.row_key import RowKey
 from foldsmith.results.external import PREFIX, FoldMark, foreign_folds
@@ -200,7 +202,7 @@ class Bank:
             origin={**record, "metric": self._meta["metric"], "contract": self._meta["contract"]},
         )
 
-    def _outputs(self, path: Path, rows: RowKey, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _outputs(self, path: Path, rows: RowKey, places: NDArray[np.int64]) -> Outputs:
         values = read_npy(path)
         n_rows, n_columns = self._shape_of(rows)
         if values.dtype.kind != "f" or values.shape != (n_rows, n_columns):

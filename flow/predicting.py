@@ -2,22 +2,20 @@
 
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from foldsmith.ensembling.fitted import fitted_from_json
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.tables import Table
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import Member, MemberStore
-from foldsmith.search.jobs import mean_prediction
+from foldsmith.search.jobs import mean_prediction, model_outputs
 from foldsmith.spaces.family import Family, FittedFold
 from foldsmith.spaces.featured import Featured
 from foldsmith.spaces.features import Features, load_features
 from foldsmith.spaces.registry import get_family
 
-Rows = NDArray[np.float32]
+Rows = Outputs
 
 
 class Predictor:
@@ -49,7 +47,14 @@ class Predictor:
         family = self._family(member)
         stores = self._stores(member, family)
         return [
-            self._problem.to_output(self._load(member, family, store).predict(table, _round(store))) for store in stores
+            model_outputs(
+                self._load(member, family, store),
+                table,
+                _round(store),
+                self._problem.units_of(store.fitted()),
+                self._problem.floor_of(0, None if family.refits else fold),
+            )
+            for fold, store in enumerate(stores)
         ]
 
     def why_not(self, member: Member) -> str | None:

@@ -19,6 +19,7 @@ from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.extra import pseudo_folder
 from foldsmith.problem.files import read_json, write_array, write_json
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.reading import read_frame
 from foldsmith.results.intake import check_plain_word
 from foldsmith.results.members import Member, MemberStore
@@ -74,7 +75,7 @@ def make_pseudo(
     return _store(problem, name, member.id, rows, labels[:, rows], min_confidence if is_classes else None)
 
 
-def _of_fold(problem: Problem, members: MemberStore, member: Member, fold: int) -> NDArray[np.float32]:
+def _of_fold(problem: Problem, members: MemberStore, member: Member, fold: int) -> Outputs:
     """``(n_test, n_outputs)`` by the models that did not see this fold's validation rows."""
     if member.kind == "blend":
         fitted = fitted_from_json(member.details["model"])

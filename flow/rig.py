@@ -8,10 +8,12 @@ from foldsmith.problem.errors import InputError, UnknownNameError
 from foldsmith.search.memory import parse_bytes
 from foldsmith.search.rig import Gpu, Rig, detect_rig
 from foldsmith.search.slots import Layout, cut, shares
+from foldsmith.spaces.estimates import WORKER_BYTES
 from foldsmith.spaces.family import Facts
 from foldsmith.spaces.lightgbm import can_use_cuda
 from foldsmith.spaces.registry import get_family
 
+CROWD = 2  # workers a core, above which somebody may not know what they asked for
 VRAM_SHARE = 0.95  # of what is free: the driver keeps a little for itself
 
 
@@ -81,15 +83,29 @@ def plan_rig(problem: Problem, families: Sequence[str], request: RigRequest, rig
     # Other nodes of a cluster may have GPUs that this machine has not.
     wanted, notice = _shares(problem, families, per_gpu) if gpus or request.joins_cluster else (none, None)
     positive = [share for share in wanted.values() if share > 0]
+    n_workers = request.workers or config.workers
     layout = cut(
         cores=rig.cores,
         gpus=tuple(gpu.id for gpu in gpus) if positive else (),
-        n_workers=request.workers or config.workers,
+        n_workers=n_workers,
         per_gpu=int(1 / min(positive) + 1e-6) if positive else 1,
         ram_bytes=parse_bytes(request.ram_limit or config.ram_limit, of=rig.free_bytes),
         vram_bytes=min((int(VRAM_SHARE * gpu.free_bytes) for gpu in gpus), default=0),
     )
-    return RigPlan(rig, layout, wanted, notice)
+    notices = [text for text in (notice, _crowd(n_workers, rig)) if text is not None]
+    return RigPlan(rig, layout, wanted, "; ".join(notices) or None)
+
+
+def _crowd(n_workers: int, rig: Rig) -> str | None:
+    """A warning when far more workers were asked for than there are cores for."""
+    if n_workers <= CROWD * rig.cores:
+        return None
+    gib = n_workers * WORKER_BYTES / 2**30
+    return (
+        f"--workers {n_workers} are far more than the {rig.cores} core{'s' if rig.cores > 1 else ''} here: folds slow "
+        f"each other down, and the idle workers alone take about {gib:.1f} GiB of {rig.ram_bytes / 2**30:.1f} GiB; "
+        "leave --workers out for one per core"
+    )
 
 
 def _gpu(rig: Rig, name: str) -> Gpu:

@@ -21,11 +21,14 @@ from foldsmith.flow.submission import current_path, write_baseline
 from foldsmith.problem.config import Executor as ExecutorName
 from foldsmith.problem.config import Policy, Pruner
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.decoration import Decorations, words_of
 from foldsmith.problem.errors import DamagedFileError, FoldsmithError, InputError, UnknownNameError
 from foldsmith.problem.files import read_json
+from foldsmith.problem.standard_streams import fill_standard_streams
 from foldsmith.problem.urls import hide_password
 from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import Executor
+from foldsmith.search.executors.ray_cluster import is_claimed
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
@@ -78,8 +81,17 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         InputError: an unknown family or a senseless option.
         ContractError: another driver works in this folder.
     """
+    fill_standard_streams()
     asked, request = request, _resolve(problem, request)
-    lock, folder = claim_driver(problem.folder, is_shared=request.storage is not None)
+    guard, said = Decorations(), list[str]()
+
+    def tell(message: str) -> None:
+        said.append(message)
+        with guard("showing the progress"):
+            elapsed = time.time() - request.started
+            observe(Snapshot("starting", elapsed, request.budget_seconds, messages=tuple(said)))
+
+    lock, folder = claim_driver(problem.folder, is_shared=request.storage is not None, say=tell)
     problem = replace(problem, folder=folder)
     with Hooks(problem) as hooks, lock:  # what a hook starts may find the lock free
         if not _has_submission(problem):
@@ -88,26 +100,39 @@ def search(problem: Problem, request: SearchRequest, observe: Observer = lambda 
         forget(problem.folder)  # the search before: another phase, another time left
         ensemble = RunningEnsemble(problem, request.budget_seconds)
         mirror = SearchMirror(problem.folder, problem.config.store.mirror)
-        mirror.start()
+        _start_mirror(mirror, guard)
         ensemble.start()
         try:
-            driver = _make_driver(problem, request, ensemble, mirror, hooks, observe)
+            beside = Beside(ensemble, mirror, hooks, observe, guard, tuple(said))
+            driver = _make_driver(problem, request, beside)
             with _stopping_on_signals(driver), _explaining_lost_storage(request.storage):
                 outcome = driver.run()
         except BaseException:
             ensemble.stop()
             raise
         blended = ensemble.finish()
-        mirror.finish(MIRROR_SECONDS)
+        with guard("the mirror"):
+            mirror.finish(MIRROR_SECONDS)
         if outcome.ended != "interrupted":
             hooks.ended(outcome.ended, ensemble.standing)
-    warnings = [] if ensemble.error is None else [f"the running ensemble failed: {ensemble.error}"]
+    warnings = [] if ensemble.error is None else [f"the running ensemble failed: {words_of(ensemble.error)}"]
     if mirror.warning:
         warnings.append(mirror.warning)
+    warnings += guard.failures
     if hooks.n_failed:
         warnings.append(f"hooks failed ({hooks.n_failed} calls); see 'foldsmith logs hooks'")
     skipped = outcome.skipped if _names_families(problem, asked) else {**available_families()[1], **outcome.skipped}
     return SearchReport(outcome.ended, skipped, blended, "; ".join(warnings) or None)
+
+
+def _start_mirror(mirror: SearchMirror, guard: Decorations) -> None:
+    """Begin to upload; what is wrong with the address is refused, what is wrong with the store is only told."""
+    try:
+        mirror.start()
+    except (InputError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        guard.note("the mirror", error)
 
 
 def _names_families(problem: Problem, request: SearchRequest) -> bool:
@@ -131,14 +156,20 @@ def _has_submission(problem: Problem) -> bool:
     return current_path(problem).exists() and made_for == problem.data.test_fingerprint
 
 
-def _make_driver(
-    problem: Problem,
-    request: SearchRequest,
-    ensemble: RunningEnsemble,
-    mirror: SearchMirror,
-    hooks: Hooks,
-    observe: Observer,
-) -> Driver:
+@dataclass(frozen=True)
+class Beside:
+    """What goes on beside the search; ``guard`` keeps it from ending the search, ``said`` was told before it began."""
+
+    ensemble: RunningEnsemble
+    mirror: SearchMirror
+    hooks: Hooks
+    observe: Observer
+    guard: Decorations
+    said: tuple[str, ...]
+
+
+def _make_driver(problem: Problem, request: SearchRequest, beside: Beside) -> Driver:
+    ensemble, guard = beside.ensemble, beside.guard
     deadline = None if request.budget_seconds is None else request.started + request.budget_seconds
     plan = plan_rig(
         problem,
@@ -160,7 +191,7 @@ def _make_driver(
         fold_seconds=request.fold_seconds,
         storage_url=request.storage,
         rig=plan.describe(),
-        notices=tuple(filter(None, (plan.notice,))),
+        notices=(*beside.said, *filter(None, (plan.notice,))),
     )
 
     told: tuple[float, float, int] | None = None
@@ -170,16 +201,19 @@ def _make_driver(
         if ensemble.standing is not None:
             if ensemble.standing != told:
                 told = ensemble.standing
-                tell_standing(problem.folder, told)
+                with guard("telling of the ensemble"):
+                    tell_standing(problem.folder, told)
             value, sem, size = ensemble.standing
             snapshot = replace(snapshot, ensemble=(value, sem), ensemble_size=size)
-        hooks.snapshot(snapshot)
-        observe(replace(snapshot, elapsed_seconds=time.time() - request.started))
+        beside.hooks.snapshot(snapshot)
+        with guard("showing the progress"):
+            beside.observe(replace(snapshot, elapsed_seconds=time.time() - request.started))
 
     def on_member(member: str) -> None:
         ensemble.notice(member)
-        mirror.notice(member)
-        hooks.member(member)
+        with guard("the mirror"):
+            beside.mirror.notice(member)
+        beside.hooks.member(member)
 
     return Driver(
         problem,
@@ -262,7 +296,7 @@ def make_executor(problem: Problem, request: SearchRequest, layout: Layout) -> E
     root, name = problem.folder.root, request.executor
     if name == "auto":
         is_short = request.budget_seconds is not None and request.budget_seconds < SHORT_BUDGET_SECONDS
-        name = "local" if is_short and request.address is None else "ray"
+        name = "local" if request.address is None and (is_short or is_claimed()) else "ray"
     if name == "inline":
         from foldsmith.search.executors.inline import InlineExecutor
 

@@ -9,7 +9,7 @@ import numpy as np
 from foldsmith.flow.heartbeat import driven_seats
 from foldsmith.problem.config import Config, load_config
 from foldsmith.problem.contract import Problem, config_metric, open_problem
-from foldsmith.problem.dataset import Dataset
+from foldsmith.problem.dataset import Dataset, test_id_of
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.files import read_array, read_json
 from foldsmith.problem.folder import Folder
@@ -81,4 +81,5 @@ def _stored(folder: Folder, config: Config, train: str, test: str) -> Dataset:
         test,
         (folder.resolve(config.data.train), folder.resolve(config.data.test)),
         config.data.id,
+        test_id_of(config.data),
     )

@@ -1,13 +1,15 @@
 """From files to ``foldsmith.toml``: everything is checked before anything is written."""
 
 import os
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from foldsmith.problem.columns import Column, Kind, infer_columns
+from foldsmith.flow.target import InferredTarget, infer_target
+from foldsmith.problem.columns import Column, infer_columns
 from foldsmith.problem.config import (
     Config,
     DataSection,
@@ -18,20 +20,32 @@ from foldsmith.problem.config import (
     split_section,
 )
 from foldsmith.problem.contract import config_metric, propose_plan
-from foldsmith.problem.dataset import Dataset, Frames, open_dataset, read_frames
+from foldsmith.problem.dataset import (
+    Dataset,
+    Frames,
+    open_dataset,
+    read_frames,
+    target_request,
+    test_id_of,
+    unknown_column,
+)
+from foldsmith.problem.decisions import default_decision
 from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
+from foldsmith.problem.extra import read_extra
 from foldsmith.problem.files import file_digest, read_json, write_json
+from foldsmith.problem.floors import missing_class_remarks
 from foldsmith.problem.fold_schemes import propose_n_folds
 from foldsmith.problem.folder import Folder, check_spelled, is_utf8
 from foldsmith.problem.goal import Task
-from foldsmith.problem.metrics import get_metric
+from foldsmith.problem.ids import IdFiles, IdNames, find_ids
+from foldsmith.problem.plain import as_names, plain
 from foldsmith.problem.reading import read_header
+from foldsmith.problem.settings import words_of
 from foldsmith.problem.tables import Table, build_schema, type_frame
-from foldsmith.problem.target import Target, type_target
+from foldsmith.problem.target import Target, read_target
+from foldsmith.problem.words import Source
 from foldsmith.results.submissions import SubmissionForm, constant_prediction, read_sample
 from foldsmith.spaces.registry import get_family
-
-DEFAULT_METRICS: dict[Task, str] = {"binary": "auc", "multiclass": "log_loss", "regression": "rmse"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,15 @@ class SetupRequest:
 
     Args:
         train, test, sample: files.
-        target, id, metric, task, positive: names.
+        target, id, test_id, metric, task, positive: names.
+        classes: all labels in order, from the lowest to the highest where the metric asks for it.
+        keep_na: columns in which the text ``NA`` is a value.
         scheme, n_folds, group, time, gap, embargo, window, stratify, holdout, fold_file: the fold plan, as in
             :class:`foldsmith.problem.fold_schemes.FoldRequest`; the number of folds follows the rows.
         split_seed, model_seed, sampler_seed: the three seeds.
         families: names or ``module:Class``.
         extra: tables of more rows, with the target, that only train.
+        columns: kinds by column, as in ``[columns]`` of the file; see :mod:`foldsmith.problem.settings`.
     """
 
     train: Path
@@ -56,6 +73,9 @@ class SetupRequest:
     metric: str | None = None
     task: Task | None = None
     positive: str | None = None
+    test_id: str | None = None
+    classes: tuple[str, ...] = ()
+    keep_na: tuple[str, ...] = ()
     scheme: str | None = None
     n_folds: int | None = None
     group: str | None = None
@@ -71,6 +91,19 @@ class SetupRequest:
     sampler_seed: int = 0
     families: tuple[str, ...] = ()
     extra: tuple[Path, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Python callers may give NumPy's numbers and texts, and paths as texts."""
+        for one in fields(self):
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
+        for name in ("train", "test", "sample", "fold_file"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        for name in ("families", "stratify", "classes", "keep_na"):
+            object.__setattr__(self, name, as_names(getattr(self, name)))
+        extra = [self.extra] if isinstance(self.extra, str | Path) else self.extra
+        object.__setattr__(self, "extra", tuple(map(Path, extra)))
 
 
 @dataclass(frozen=True)
@@ -108,16 +141,35 @@ def init(root: Path, request: SetupRequest) -> Setup:
     if folder.config.exists():
         raise ContractError(f"{folder.config} exists already; edit it, or choose another folder")
     check_writable(root)
-    id_column, id_reason = _infer_id(request)
-    frames = read_frames(request.train, request.test, target=request.target, id_column=id_column)
-    config, columns, reasons, target = _infer(root, request, frames, id_column)
-    reasons["data.id"] = id_reason
-    typed_test = _check(folder, config, frames, columns, target)
+    ids = _find_ids(request)
+    id_column, test_id = ids.stored
+    frames = read_frames(
+        request.train,
+        request.test,
+        target=request.target,
+        id_column=id_column,
+        test_id=test_id,
+        as_text=words_of(request.columns),
+        keep_na=request.keep_na,
+    )
+    target = infer_target(root, request, frames.train[request.target])
+    config, columns, reasons = _infer(root, request, frames, ids, target)
+    typed_test, remarks = _check(folder, config, frames, columns)
+    extra_told = _extra_remarks(folder, config, typed_test, target.target)
     root.mkdir(parents=True, exist_ok=True)
     data = open_dataset(folder, config, frames, typed_test)
     write_json(_words_path(folder), {"words": _words(request)})
     save_config(folder.config, config, reasons)
-    return Setup(folder, config, data, columns, reasons, frames.remarks)
+    told = (*data.remarks, *ids.remarks, *target.remarks, *remarks, *extra_told)
+    return Setup(folder, config, data, columns, reasons, told)
+
+
+def _extra_remarks(folder: Folder, config: Config, typed_test: Table, target: Target) -> list[str]:
+    """Refuse tables of more rows that do not fit; what is to be told of the others."""
+    told: list[str] = []
+    for name in config.data.extra:
+        told += read_extra(folder.resolve(name), typed_test.schema, target, keep_na=config.data.keep_na).remarks
+    return told
 
 
 def _words_path(folder: Folder) -> Path:
@@ -177,36 +229,31 @@ def check_writable(root: Path) -> None:
         raise InputError(f"the output path {root} cannot be written ({parent} is read-only); name another folder")
 
 
-def _infer_id(request: SetupRequest) -> tuple[str | None, str]:
-    if request.id is not None:
-        return request.id, "given"
-    header, test_header = read_header(request.train), read_header(request.test)
-    shared = [name for name in header if name in test_header and name != request.target]
-    if request.sample is not None:
-        first = read_header(request.sample)[0]
-        if first in shared:
-            return first, "first column of the sample submission"
-    for name in shared:
-        if name.lower() in ("id", "row_id", "rowid", "passengerid"):
-            return name, "by its name"
-    return None, ""
+def _find_ids(request: SetupRequest) -> IdNames:
+    """The ids; a target that train lacks is told before anything else."""
+    header = read_header(request.train)
+    if request.target not in header:
+        raise InputError(unknown_column("target", request.target, request.train, header))
+    return find_ids(IdFiles(request.train, request.test, request.target, request.sample, request.id, request.test_id))
 
 
 def _infer(
-    root: Path, request: SetupRequest, frames: Frames, id_column: str | None
-) -> tuple[Config, tuple[Column, ...], dict[str, str], Target]:
-    task = request.task
-    if task is None and request.metric is not None:
-        task = _task_of_metric(request.metric, root)
-    target, y, task_reason = type_target(
-        frames.train[request.target], name=request.target, task=task, positive=request.positive
-    )
-    metric = get_metric(request.metric or DEFAULT_METRICS[target.task], Folder(root).code)
+    root: Path, request: SetupRequest, frames: Frames, ids: IdNames, found: InferredTarget
+) -> tuple[Config, tuple[Column, ...], dict[str, str]]:
+    target, metric = found.target, found.metric
+    id_column, test_id = ids.stored
     # A group's rows never stand on both sides of a split: its name can only be learned by heart.
-    overrides: dict[str, Kind] = {}
+    overrides = dict(request.columns)
     if request.group is not None and request.group in frames.train.columns:
         overrides[request.group] = "id"
-    columns = infer_columns(frames.train, frames.test, target=request.target, id_column=id_column, overrides=overrides)
+    columns = infer_columns(
+        frames.train,
+        frames.test,
+        target=request.target,
+        id_column=id_column,
+        overrides=overrides,
+        sources=(Source.of(request.train), Source.of(request.test)),
+    )
     images = [column.name for column in columns if column.kind == "image"]
     if images:
         raise InputError(
@@ -221,29 +268,27 @@ def _infer(
             test=_stored_path(request.test, root),
             sample=None if request.sample is None else _stored_path(request.sample, root),
             id=id_column,
+            test_id=test_id,
             target=[request.target],
             positive=target.positive,
             extra=tuple(_stored_path(path, root) for path in request.extra),
+            keep_na=tuple(dict.fromkeys([*request.keep_na, *frames.keep_na])),
         ),
-        problem=ProblemSection(task=target.task, metric=metric.name),
-        split=_split(request, target.task, root, frames, y),
+        problem=ProblemSection(task=target.task, metric=metric.name, classes=found.classes or None),
+        split=_split(request, target.task, root, frames, found.y),
         columns=overrides,
         search=SearchSection(
             families=list(request.families), model_seed=request.model_seed, sampler_seed=request.sampler_seed
         ),
     )
     reasons = {f"column:{column.name}": f"{column.kind}, {column.reason}" for column in columns}
-    if overrides:
+    if request.group in overrides:
         reasons[f"column:{request.group}"] = "id, the group: a name that can only be learned by heart"
-    reasons["problem.task"] = "given" if request.task else task_reason
+    reasons["data.id"] = ids.reason
+    reasons["problem.task"] = "given" if request.task else found.reason
     reasons["problem.metric"] = "given" if request.metric else f"the default for {target.task}"
-    return config, columns, reasons, target
-
-
-def _task_of_metric(name: str, root: Path) -> Task | None:
-    """Regression when the metric scores nothing else; otherwise the target decides."""
-    tasks = get_metric(name, Folder(root).code).tasks
-    return "regression" if tasks == {"regression"} else None
+    reasons["problem.classes"] = "given" if request.classes else "in the order of their numbers"
+    return config, columns, reasons
 
 
 def _split(request: SetupRequest, task: Task, root: Path, frames: Frames, y: NDArray[Any]) -> SplitSection:
@@ -293,28 +338,33 @@ def _stored_path(path: Path, root: Path) -> str:
     return name
 
 
-def _check(folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...], target: Target) -> Table:
-    """Metric, folds and sample must fit the data: the whole pipeline is walked once in memory; the typed test table."""
+def _check(
+    folder: Folder, config: Config, frames: Frames, columns: tuple[Column, ...]
+) -> tuple[Table, tuple[str, ...]]:
+    """Metric, folds and sample must fit the data: the whole pipeline is walked once in memory.
+
+    Returns:
+        The typed test table, and what there is to say of folds and sample.
+    """
     train, test = folder.resolve(config.data.train), folder.resolve(config.data.test)
     schema = build_schema(frames.train, columns, test=frames.test)
     if not any(column.kind not in ("id", "constant") for column in columns):
         raise InputError(f"{train.name} has no column to learn from besides id and target; add features")
-    _, y, _ = type_target(
-        frames.train[target.name], name=target.name, task=config.problem.task, positive=config.data.positive
-    )
+    target, y, _ = read_target(frames.train[config.data.target[0]], target_request(config))
     metric = config_metric(folder, config)
     metric.check_fits(target.task, len(target.classes), y)
     table = type_frame(frames.test, schema)
     like_train = replace(table, n_rows=len(frames.train))  # nothing below looks at the values of train
-    data = Dataset(like_train, table, target, y, file_digest(train), "", (train, test), config.data.id)
-    propose_plan(folder, config, data)
+    data = Dataset(
+        like_train, table, target, y, file_digest(train), "", (train, test), config.data.id, test_id_of(config.data)
+    )
+    plan = propose_plan(folder, config, data)
+    remarks = missing_class_remarks(plan, y, target)
     if config.data.sample is not None:
-        form = SubmissionForm(
-            target, metric, config.data.id, data.test_ids, read_sample(folder.resolve(config.data.sample))
-        )
+        sample = read_sample(folder.resolve(config.data.sample))
+        form = SubmissionForm(target, metric, data.test_id_column, data.test_ids, sample, n_train=len(y))
         n_outputs = metric.goal(target.task, len(target.classes)).n_outputs
-        from foldsmith.problem.decisions import default_decision
-
         decision = default_decision(metric, target.task, len(target.classes)) if metric.needs == "label" else None
         form.fill(constant_prediction(target, y, table.n_rows, n_outputs), decision)
-    return table
+        remarks = (*remarks, *form.remarks(n_outputs, decision))
+    return table, remarks

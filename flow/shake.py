@@ -11,6 +11,7 @@ from foldsmith.flow.submission import why_not_comparable, why_not_judged
 from foldsmith.problem.contract import Problem
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.fold_schemes import group_codes
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.reading import read_frame
 from foldsmith.problem.resampled import resampled_scorer
 from foldsmith.problem.scoring import Judge, crossfitted_labels
@@ -136,12 +137,13 @@ def groups_of(problem: Problem) -> NDArray[np.int64] | None:
     name = problem.config.split.group
     if name is None or problem.plan.scheme not in ("group", "stratified_group", "leave_one_group_out"):
         return None
-    return group_codes(read_frame(problem.data.paths[0], columns=[name])[name].to_numpy(), name, 1)
+    groups = read_frame(problem.data.paths[0], columns=[name], keep_na=problem.config.data.keep_na)[name]
+    return group_codes(groups.to_numpy(), name, 1)
 
 
 def draw_scores(
     judge: Judge,
-    oofs: Sequence[NDArray[np.float32]],
+    oofs: Sequence[Outputs],
     sizes: Sequence[int],
     seed: int = 0,
     groups: NDArray[np.int64] | None = None,

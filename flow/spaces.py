@@ -7,7 +7,7 @@ from typing import Any
 
 import tomlkit
 
-from foldsmith.problem.config import Config, load_config
+from foldsmith.problem.config import Config, load_config, read_config_text
 from foldsmith.problem.contract import config_metric, open_problem
 from foldsmith.problem.dataset import open_dataset
 from foldsmith.problem.errors import InputError
@@ -139,7 +139,7 @@ def overrides_toml(name: str, values: dict[str, Any]) -> str:
 
 def write_overrides(path: Path, name: str, values: dict[str, Any]) -> None:
     """Put values into ``[spaces.<name>]``; everything else in the file stays as it is written."""
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(read_config_text(path))
     _lay(document, name, values)
     write_bytes(path, tomlkit.dumps(document).encode())
 

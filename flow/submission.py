@@ -28,9 +28,10 @@ def submission_form(problem: Problem) -> SubmissionForm:
     return SubmissionForm(
         problem.data.target,
         problem.metric,
-        problem.config.data.id,
+        problem.data.test_id_column,
         problem.data.test_ids,
         None if sample is None else read_sample(problem.folder.resolve(sample)),
+        n_train=len(problem.data.y),
     )
 
 
@@ -73,7 +74,12 @@ def make_submission(problem: Problem, member_id: str) -> Path:
     if reason := why_damaged(problem, members, member):
         raise DamagedFileError(f"{member.id} cannot be submitted: {reason}")
     assert member.scores is not None
-    frame = submission_form(problem).fill(members.test(member_id), stored_decision(problem, members, member))
+    decision = stored_decision(problem, members, member)
+    form = submission_form(problem)
+    frame = form.fill(members.test(member_id), decision)
+    for remark in form.remarks(problem.goal.n_outputs, decision):
+        if remark.startswith("warning: "):
+            warnings.warn(remark.removeprefix("warning: "), stacklevel=2)
     path = write_numbered(problem.folder.submissions, frame, member_id, member.scores.value)
     _note(problem, member, path)
     return path

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from foldsmith.problem.config import load_config
-from foldsmith.problem.contract import contract_hash
+from foldsmith.problem.contract import Problem, contract_hash
 from foldsmith.problem.dataset import open_dataset
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.extra import load_extra
 from foldsmith.problem.files import read_json
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.versions import (
@@ -83,6 +84,23 @@ def data_difference(root: Path, old: str = "", new: str = "") -> Difference:
     if first.kind != second.kind:
         raise InputError(f"{first.fingerprint} is a {first.kind} table and {second.fingerprint} a {second.kind} table")
     return compare_versions(folder, first.fingerprint, second.fingerprint)
+
+
+def extra_remarks(problem: Problem) -> tuple[str, ...]:
+    """What is to be told of the tables of more rows, one sentence each."""
+    if not problem.config.data.extra:
+        return ()
+    rows = load_extra(problem)
+    return () if rows is None else rows.remarks
+
+
+def changed_test_remarks(root: Path) -> tuple[str, ...]:
+    """What is to be told of a test file that is not the first one here, one sentence each."""
+    folder = Folder(root)
+    data = open_dataset(folder, load_config(folder.config))
+    if earlier_test(folder, data.test_fingerprint) is None:
+        return ()
+    return data.remarks
 
 
 def train_change(root: Path) -> str | None:

@@ -7,35 +7,56 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-MISSING_TIME = int(np.iinfo(np.int64).min)
-"""The missing value among int64 microseconds; it is also NumPy's NaT."""
+from foldsmith.problem import time_formats
+from foldsmith.problem.texts import clean
+from foldsmith.problem.time_formats import ISO, MISSING_TIME
+
+__all__ = [
+    "BOOLEAN_PAIRS",
+    "ISO",
+    "MISSING_TIME",
+    "boolean_pair",
+    "distinct",
+    "factorize",
+    "find_time_format",
+    "is_missing_word",
+    "is_time",
+    "is_truth",
+    "no_numbers",
+    "numbers",
+    "parse_numbers",
+    "strings",
+    "times",
+    "truth_values",
+    "unknown_truth",
+]
 
 BOOLEAN_PAIRS = (("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("0", "1"))
 """(false, true) spellings, lower case."""
 
+_MOST_TRUTH = 20  # spellings of two truth values, in all cases and with blanks
 _TRUTH = {word: float(value) for pair in BOOLEAN_PAIRS for value, word in enumerate(pair)}
 
 # What people write for "no value" in a column of numbers; in a column of words these may be categories.
 _NOT_A_NUMBER = frozenset(
     (
         *("none", "null", "na", "n/a", "nan", "-nan", "<na>", "#n/a", "nil", "missing", "unknown"),
-        *("?", "-", "--", ".", "#div/0!", "#value!", "#null!"),
+        *("?", "-", "--", ".", "#div/0!", "#value!", "#null!", "#ref!", "#name?", "#num!", "n.a.", "n.a", "undefined"),
+        *(
+            "not available",
+            "not applicable",
+            "no data",
+            "nd",
+            "n.d.",
+            "tbd",
+            "nat",
+            "0000-00-00",
+            "0000-00-00 00:00:00",
+        ),
     )
 )
 
-ISO = "ISO8601"
-_DATES = (
-    *("%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y.%m.%d", "%m/%d/%y", "%d/%m/%y"),
-    *("%d.%m.%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
-)
-_CLOCKS = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
-_ODD_DATES = ("%a, %d %b %Y %H:%M:%S %Z", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y")
-_FORMATS = (ISO, *(date + clock for date in _DATES for clock in _CLOCKS), *_ODD_DATES)
-# Only tried where the user says that a column of plain integers is a date.
-_INTEGER_FORMATS = ("%Y%m%d", "%Y")
-ENOUGH_DATES = 20_000  # distinct strings, to say how many of a column have a format
-# A date has a year of four digits or two numbers beside it, and a separator; "2011" and "1.5" are numbers.
-_LOOKS_LIKE_DATE = r"\d{4}\s*[-/.]\s*\d|\d[-/. ]\s*\w+[-/., ]+\s*\d|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
+_DAY = 86_400_000_000  # microseconds
 
 
 def strings(series: pd.Series) -> pd.Series:
@@ -43,15 +64,32 @@ def strings(series: pd.Series) -> pd.Series:
 
     The same number thus gets the same string in an integer column and in one that holes have turned into floats.
     """
+    codes, names = _factorized(series)
+    texts = np.empty(len(names) + 1, dtype=object)
+    texts[:-1] = names
+    texts[-1] = None  # the code of missing is -1
+    return pd.Series(texts[codes], index=series.index, dtype=object)
+
+
+def factorize(series: pd.Series) -> tuple[NDArray[np.intp], list[str]]:
+    """The cells of :func:`strings` as positions ``(n,)`` in a list of the distinct ones, -1 for missing."""
+    codes, names = _factorized(series)
+    distinct_names = dict.fromkeys(name for name in names if name is not None)
+    if len(distinct_names) == len(names):
+        return codes, list(distinct_names)
+    place = {name: number for number, name in enumerate(distinct_names)}
+    places = np.array([*(-1 if name is None else place[name] for name in names), -1], dtype=np.intp)
+    return places[codes], list(distinct_names)
+
+
+def _factorized(series: pd.Series) -> tuple[NDArray[np.intp], list[str | None]]:
+    """Each cell's position among the strings of the distinct values, which may repeat; -1 for missing."""
     try:
         codes, uniques = pd.factorize(_without_categories(series), use_na_sentinel=True)
     except TypeError:  # lists and other values that cannot be hashed
-        return strings(series.map(str, na_action="ignore").astype(object))
-    names = np.empty(len(uniques) + 1, dtype=object)
+        return _factorized(series.map(str, na_action="ignore").astype(object))
     # As objects first: taking the items of an Arrow array one by one is several times slower.
-    names[:-1] = [_string(value) for value in np.asarray(uniques, dtype=object)]
-    names[-1] = None  # the code of missing is -1
-    return pd.Series(names[codes], index=series.index, dtype=object)
+    return np.asarray(codes), [_string(value) for value in np.asarray(uniques, dtype=object)]
 
 
 def _string(value: Any) -> str | None:
@@ -80,22 +118,40 @@ def numbers(series: pd.Series) -> tuple[NDArray[np.float64], int]:
         return series.to_numpy(dtype=np.float64, na_value=np.nan), 0
     texts = strings(series)
     codes, uniques = pd.factorize(texts, use_na_sentinel=True)
-    parsed = np.append(_parse_numbers([str(value) for value in uniques]), np.nan)
-    known = np.array([str(value).strip().casefold() in _NOT_A_NUMBER for value in uniques] + [True])
-    values = parsed[codes]
-    return values, int(np.count_nonzero(np.isnan(values) & ~known[codes]))
+    parsed = np.append(parse_numbers([str(value) for value in uniques]), np.nan)
+    lost = np.append(no_numbers(list(uniques), parsed[:-1]), False)
+    return parsed[codes], int(np.count_nonzero(lost[codes]))
 
 
-def _parse_numbers(texts: Sequence[str]) -> NDArray[np.float64]:
+def no_numbers(texts: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which texts are neither numbers nor a known word for missing, given their numbers; ``(n,)``."""
+    lost = np.isnan(values)
+    for row in np.flatnonzero(lost):
+        lost[row] = not is_missing_word(texts[int(row)])
+    return np.asarray(lost)
+
+
+def is_missing_word(text: str) -> bool:
+    """Whether a string means "no value" in a column of numbers or dates."""
+    return clean(text).casefold() in _NOT_A_NUMBER
+
+
+def parse_numbers(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Plain numbers as floats, NaN for all other texts; ``(n,)``."""
     parsed = pd.to_numeric(pd.Series([text.strip() for text in texts], dtype=object), errors="coerce")
-    return np.asarray(parsed, dtype=np.float64)
+    return np.array(parsed, dtype=np.float64)
 
 
 def truth_values(series: pd.Series) -> NDArray[np.float64]:
     """1 for true, yes, y, t and 1, 0 for their opposites in any case, NaN for everything else; ``(n,)``."""
     codes, uniques = pd.factorize(strings(series), use_na_sentinel=True)
-    truth = [_TRUTH.get(str(value).strip().casefold(), np.nan) for value in uniques]
+    truth = [_TRUTH.get(clean(str(value)).casefold(), np.nan) for value in uniques]
     return np.array([*truth, np.nan])[codes]
+
+
+def is_truth(text: str) -> bool:
+    """Whether a string is one of the truth values."""
+    return clean(text).casefold() in _TRUTH
 
 
 def unknown_truth(series: pd.Series) -> int:
@@ -105,7 +161,9 @@ def unknown_truth(series: pd.Series) -> int:
 
 def boolean_pair(values: Sequence[str]) -> tuple[str, str] | None:
     """The known pair that these distinct strings are, both of it, or None."""
-    folded = {value.strip().casefold() for value in values}
+    if len(values) > _MOST_TRUTH:
+        return None
+    folded = {clean(value).casefold() for value in values}
     return next((pair for pair in BOOLEAN_PAIRS if folded == set(pair)), None)
 
 
@@ -115,9 +173,9 @@ def is_time(series: pd.Series) -> bool:
 
 
 def find_time_format(values: Sequence[str], *, share: float = 0.99, integers: bool = False) -> str | None:
-    """The format that most of these distinct strings have.
+    """The formats that most of these distinct strings have, the most frequent first.
 
-    Where two formats fit equally (days and months below 13), the earlier in the list wins: month first.
+    Where the day and the month could change places in every string, the month is first.
 
     Args:
         values: distinct strings.
@@ -125,41 +183,38 @@ def find_time_format(values: Sequence[str], *, share: float = 0.99, integers: bo
         integers: accept ``20110131`` and ``2011`` too, which otherwise are numbers.
 
     Returns:
-        ``"ISO8601"``, a strftime pattern, or None.
+        ``"ISO8601"``, a strftime pattern, several of them with `` | `` between, or None.
     """
-    if not values:
+    if not values or not (integers or time_formats.look_like_dates(values)):
         return None
-    series = pd.Series(list(values), dtype="str")
-    sample = series.iloc[:: max(1, len(series) // 64)]
-    formats = list(_FORMATS)
-    if sample.str.contains(_LOOKS_LIKE_DATE, regex=True).mean() < 0.9:
-        formats = []
-    if integers:
-        formats.extend(_INTEGER_FORMATS)
-    near = [pattern for pattern in formats if _parsed_share(sample, pattern) >= min(share, 0.9)]
-    if len(near) == 1:  # nothing to tell apart
-        series = series.iloc[:: max(1, len(series) // ENOUGH_DATES)]
-    shares = {pattern: _parsed_share(series, pattern) for pattern in near}
-    best = max(shares, key=lambda pattern: shares[pattern], default=None)  # the first of equals
-    return best if best is not None and shares[best] >= share else None
-
-
-def _parsed_share(series: pd.Series, pattern: str) -> float:
-    return float(pd.to_datetime(series, format=pattern, errors="coerce", utc=True).notna().mean())
+    are_years = integers and all(len(value) == 4 and value.isdecimal() for value in values)
+    parsed = time_formats.parse(values, time_formats.YEARS if are_years else "")
+    order: time_formats.Order = "day" if parsed.only_day.sum() > parsed.only_month.sum() else "month"
+    if (parsed.micros(order) != MISSING_TIME).mean() < share:
+        return None
+    return time_formats.SEPARATOR.join(parsed.names(order))
 
 
 def times(series: pd.Series, pattern: str) -> NDArray[np.int64]:
     """Microseconds since 1970 UTC, ``(n,)``; missing and unparsable are ``MISSING_TIME``; no zone means UTC.
 
+    A cell that has none of the column's formats is read by its own if that can mean one thing only.
+
     Args:
-        series: datetimes, or strings of the given format.
-        pattern: from :func:`find_time_format`; unused for real datetimes.
+        series: datetimes, or strings.
+        pattern: the column's formats, from :func:`find_time_format`; unused for real datetimes.
     """
     if is_time(series):
         return _microseconds(pd.to_datetime(series, utc=True))
     codes, uniques = pd.factorize(strings(series), use_na_sentinel=True)
-    parsed = pd.to_datetime(pd.Series(uniques, dtype="str"), format=pattern, errors="coerce", utc=True)
-    return np.append(_microseconds(parsed), MISSING_TIME)[codes]
+    parsed = time_formats.parse(list(uniques), pattern)
+    return np.append(parsed.certain(time_formats.order_of(pattern)), MISSING_TIME)[codes]
+
+
+def days(series: pd.Series, pattern: str) -> NDArray[np.float64]:
+    """Days since 1970 UTC, ``(n,)``, NaN for missing; arguments as of :func:`times`."""
+    stamps = times(series, pattern)
+    return np.where(stamps == MISSING_TIME, np.nan, stamps / _DAY)
 
 
 def _microseconds(stamps: pd.Series) -> NDArray[np.int64]:

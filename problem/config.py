@@ -1,23 +1,34 @@
 """``foldsmith.toml``: the only file of a competition folder that people write."""
 
+import codecs
 import datetime
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from tomlkit.exceptions import TOMLKitError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from foldsmith.problem.columns import Kind
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
 from foldsmith.problem.files import FORMAT, write_bytes
 from foldsmith.problem.folds import Scheme
 from foldsmith.problem.goal import Task
+from foldsmith.problem.settings import parse_setting
 
 Executor = Literal["auto", "ray", "local", "inline", "tune"]
 Pruner = Literal["auto", "none", "halving", "median", "hyperband", "wilcoxon"]
 Stopping = Literal["cv-curve", "scored"]
 Policy = Literal["auto", "round-robin", "equal-time", "best-single", "ensemble-gain"]
+
+
+def _is_setting(text: str) -> str:
+    parse_setting("", text)
+    return text
+
+
+ColumnSetting = Annotated[str, AfterValidator(_is_setting)]
+"""A kind, and after a colon how the cells are read; see :mod:`foldsmith.problem.settings`."""
 
 
 class _Section(BaseModel):
@@ -28,23 +39,33 @@ class DataSection(_Section):
     """The files, and the names of id and target.
 
     ``extra`` are tables of more rows, with the target, that only train; ``pseudo`` names pseudo labels of test rows.
+    ``test_id`` is the id's name in the test file where it differs from ``id``, the name in train; without ``id`` only
+    test has ids, and ``""`` says that test has none. ``keep_na`` names columns in which the text ``NA`` and its like
+    (``null``, ``nan``, ``N/A``) is a word; everywhere else but in ids it is a missing value.
     """
 
     train: str
     test: str
     sample: str | None = None
     id: str | None = None
+    test_id: str | None = None
     target: list[str] = Field(min_length=1, max_length=1)
     positive: str | None = None
     extra: tuple[str, ...] = ()
     pseudo: str | None = None
+    keep_na: tuple[str, ...] = ()
 
 
 class ProblemSection(_Section):
-    """What is predicted and how it is judged."""
+    """What is predicted and how it is judged.
+
+    ``classes`` are all labels of the target in order, from the lowest to the highest where the metric asks for it; the
+    labels that train has, when left out.
+    """
 
     task: Task
     metric: str
+    classes: tuple[str, ...] | None = None
 
 
 class SplitSection(_Section):
@@ -176,7 +197,7 @@ class Config(_Section):
     data: DataSection
     problem: ProblemSection
     split: SplitSection
-    columns: dict[str, Kind] = Field(default_factory=dict)
+    columns: dict[str, ColumnSetting] = Field(default_factory=dict)
     features: FeaturesSection = Field(default_factory=FeaturesSection)
     search: SearchSection = Field(default_factory=SearchSection)
     rig: RigSection = Field(default_factory=RigSection)
@@ -184,6 +205,17 @@ class Config(_Section):
     hooks: HooksSection = Field(default_factory=HooksSection)
     leaderboard: LeaderboardSection = Field(default_factory=LeaderboardSection)
     spaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def read_config_text(path: Path) -> str:
+    """The text of a configuration file; editors of some systems put a byte-order mark first, or write UTF-16.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with its mark.
+    """
+    content = path.read_bytes()
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig").replace("\r\n", "\n")
 
 
 def load_config(path: Path) -> Config:
@@ -196,8 +228,8 @@ def load_config(path: Path) -> Config:
     if not path.exists():
         raise InputError(f"no {path.name} in {path.parent}; start with 'foldsmith run --train … --test … --target …'")
     try:
-        record = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except (TOMLKitError, UnicodeDecodeError) as error:
+        record = tomllib.loads(read_config_text(path))  # many times as fast as tomlkit, which keeps comments
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from None
     its_format = record.get("format", FORMAT)
     if isinstance(its_format, int) and its_format > FORMAT:
@@ -215,7 +247,8 @@ def _as_input_error(path: Path, error: ValidationError) -> InputError:
         return UnknownNameError(f"key of {path.name}", where, _known_keys())
     if first["type"] == "missing":
         return InputError(f"{path}: {where} is missing; add it")
-    return InputError(f"{path}: {where} = {first.get('input')!r}: {first['msg']}; correct it")
+    reason = first["msg"].removeprefix("Value error, ")
+    return InputError(f"{path}: {where} = {first.get('input')!r}: {reason}; correct it")
 
 
 def _known_keys() -> list[str]:
@@ -243,7 +276,11 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
         if isinstance(section, dict) and section and name != "columns":
             document.add(name, _table(name, section, reasons))
     columns = tomlkit.table()
-    columns.add(tomlkit.comment('inferred kinds; overrule one by a line such as  Ticket = "text"'))
+    columns.add(
+        tomlkit.comment(
+            'inferred kinds; overrule one by a line such as  Ticket = "text"  or  Date = "datetime:day-first"'
+        )
+    )
     for column, kind in config.columns.items():
         columns.add(column, kind)
     for column, reason in reasons.items():
@@ -253,13 +290,13 @@ def save_config(path: Path, config: Config, reasons: dict[str, str]) -> None:
     write_bytes(path, tomlkit.dumps(document).rstrip("\n").encode() + b"\n")
 
 
-def change_split(path: Path, split: dict[str, Any], columns: dict[str, Kind] | None = None) -> None:
+def change_split(path: Path, split: dict[str, Any], columns: Mapping[str, str] | None = None) -> None:
     """Change keys of [split], and kinds of [columns], in a written file; its comments stay.
 
     Raises:
         InputError: as :func:`load_config`, before and after the change; then the file stays as it was.
     """
-    _change(path, {"split": split, "columns": columns or {}})
+    _change(path, {"split": split, "columns": dict(columns or {})})
 
 
 def change_data(path: Path, data: dict[str, Any]) -> None:
@@ -269,7 +306,7 @@ def change_data(path: Path, data: dict[str, Any]) -> None:
 
 def _change(path: Path, sections: dict[str, dict[str, Any]]) -> None:
     load_config(path)
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    document = tomlkit.parse(read_config_text(path))
     for section, values in sections.items():
         table: Any = document.setdefault(section, tomlkit.table())
         for key, value in values.items():

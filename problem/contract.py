@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from foldsmith.problem import cells
 from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
+from foldsmith.problem.fit_units import FitUnits
+from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.fold_schemes import repeat_seed
 from foldsmith.problem.folder import Folder, check_spelled
 from foldsmith.problem.folds import FoldBasis, FoldPlan, FoldRequest, make_folds, read_assignment, spread_plan
 from foldsmith.problem.goal import Goal
 from foldsmith.problem.metrics import Metric, get_metric
 from foldsmith.problem.reading import read_frame
+from foldsmith.problem.scales import needs_order, require_order
 from foldsmith.problem.scoring import Judge
+from foldsmith.problem.tables import Schema
 from foldsmith.problem.usercode import source_digest
 
 
@@ -49,16 +55,43 @@ class Problem:
         return contract_hash(self.folder, self.config, self.data.train_fingerprint, self.plan.hash)
 
     @cached_property
-    def fit_y(self) -> NDArray[Any]:
-        """``(n_rows,)`` labels as families fit them: class codes, or values after the goal's transformation."""
+    def units(self) -> FitUnits | None:
+        """The units that families fit values in; None where they fit classes."""
         if self.goal.is_classification:
-            return self.data.y
-        y = np.asarray(self.data.y, np.float64)
-        return np.log1p(y) if self.goal.log1p else y
+            return None
+        return FitUnits.of(self.data.y, log1p=self.goal.log1p)
 
-    def to_output(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A family's prediction in the units that are stored and scored."""
-        return np.expm1(np.clip(raw, None, 80)).clip(min=0) if self.goal.log1p else raw
+    def units_of(self, record: dict[str, Any]) -> FitUnits | None:
+        """The units that a stored model was fitted in; models of versions before 0.2 have plain ones.
+
+        Args:
+            record: of a fitted fold, see :class:`foldsmith.results.fold_store.FoldStore`.
+        """
+        if self.goal.is_classification:
+            return None
+        if "units" not in record:
+            return FitUnits(log1p=self.goal.log1p)
+        return FitUnits.from_json(record["units"])
+
+    @cached_property
+    def fit_y(self) -> NDArray[Any]:
+        """``(n_rows,)`` labels as families fit them: class codes, or values in :attr:`units`."""
+        return self.to_fit(self.data.y)
+
+    def to_fit(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Labels ``(n,)`` of any rows as families fit them."""
+        if self.units is None:
+            return y
+        return self.units.to_fit(y)
+
+    def floor_of(self, repeat: int, fold: int | None) -> ChanceFloor | None:
+        """The floor of a model's chances of classes that its train rows lack; None where it has all.
+
+        Args:
+            fold: whose model it is; None for a model of all rows.
+        """
+        rows = np.flatnonzero(~self.plan.holdout) if fold is None else self.plan.split(repeat, fold)[0]
+        return ChanceFloor.of(self.metric, self.goal, self.data.y[rows])
 
     @property
     def outputs(self) -> list[dict[str, Any]]:
@@ -100,7 +133,7 @@ def _fold_basis(folder: Folder, config: Config, data: Dataset) -> FoldBasis:
     """The columns that the config's folds are made from."""
     split, target = config.split, data.target
     columns = list(dict.fromkeys(name for name in (split.group, split.time, *split.stratify) if name))
-    frame = read_frame(data.paths[0], columns=columns) if columns else None
+    frame = read_frame(data.paths[0], columns=columns, keep_na=config.data.keep_na) if columns else None
     assignment = None
     if split.file:
         assignment = read_assignment(folder.resolve(split.file), data.train_ids, data.id_column)
@@ -108,11 +141,19 @@ def _fold_basis(folder: Folder, config: Config, data: Dataset) -> FoldBasis:
         data.y,
         target.task,
         groups=None if frame is None or not split.group else frame[split.group].to_numpy(),
-        times=None if frame is None or not split.time else frame[split.time].to_numpy(),
+        times=None if frame is None or not split.time else _times(frame[split.time], data.train.schema),
         assignment=assignment,
         further=() if frame is None else tuple(frame[name].to_numpy() for name in split.stratify),
         classes=target.classes,
     )
+
+
+def _times(series: pd.Series, schema: Schema) -> NDArray[Any]:
+    """The times that order the rows, read as the table's column is: a day stays a day and a month a month."""
+    formats = schema.time_formats.get(str(series.name))
+    if formats is None:
+        return np.asarray(series.to_numpy())
+    return cells.times(series, formats).view("datetime64[us]")
 
 
 def repeated_plan(problem: Problem, repeat: int) -> FoldPlan:
@@ -238,6 +279,8 @@ def open_problem(root: Path, *, freeze: bool = False, propose: bool = False) -> 
     data = open_dataset(folder, config)
     metric = config_metric(folder, config)
     metric.check_fits(data.target.task, len(data.target.classes), data.y)
+    if needs_order(metric, data.target) and not config.problem.classes:
+        require_order(metric, data.target)
     plan = frozen_plan(folder, config, data)
     if plan is None:
         if not (freeze or propose):

@@ -4,6 +4,7 @@ They stand behind the train table, so that a fold's train rows simply count furt
 they are no part of the contract: members with and without them have the same folds and can be blended.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +15,17 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.dataset import read_target_column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import digest, file_digest, read_array, read_json
 from foldsmith.problem.folder import Folder
-from foldsmith.problem.reading import read_frame, read_header
-from foldsmith.problem.tables import Table, stacked, type_frame
+from foldsmith.problem.headers import match_names
+from foldsmith.problem.holes import without_tokens
+from foldsmith.problem.reading import read_header, read_words
+from foldsmith.problem.tables import Schema, Table, Target, stacked, type_frame
 from foldsmith.problem.target import encode_target
+from foldsmith.problem.typing_remarks import other_remarks
+from foldsmith.problem.words import Source
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,14 @@ class ExtraRows:
             the last line for a fit on all rows.
         name: digest of what they are.
         sources: for people.
+        remarks: how cells of the tables were understood where that is not plain, one sentence each.
     """
 
     table: Table
     labels: NDArray[Any]
     name: str
     sources: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
@@ -73,7 +81,8 @@ def load_extra(problem: Problem) -> ExtraRows | None:
         table = stacked(table, part.table)
     sources = tuple(source for part in parts for source in part.sources)
     labels = np.concatenate([part.labels for part in parts], axis=1)
-    return ExtraRows(table, labels, digest([part.name for part in parts]), sources)
+    remarks = tuple(remark for part in parts for remark in part.remarks)
+    return ExtraRows(table, labels, digest([part.name for part in parts]), sources, remarks)
 
 
 def extra_suffix(problem: Problem) -> str:
@@ -85,22 +94,58 @@ def extra_suffix(problem: Problem) -> str:
 def _from_file(problem: Problem, path: Path) -> ExtraRows:
     """A table with train's columns and target."""
     target = problem.data.target
+    read = read_extra(path, problem.data.train.schema, target, keep_na=problem.config.data.keep_na)
+    labels = np.tile(read.y, (problem.plan.n_folds + 1, 1))
+    source = f"{path.name}: {read.table.n_rows:,} rows"
+    return ExtraRows(read.table, labels, digest(file_digest(path)), (source,), read.remarks)
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table of more rows under train's schema.
+
+    Args:
+        table: the features.
+        y: the labels, as :class:`foldsmith.problem.dataset.Dataset` has them.
+        remarks: how its cells were understood where that is not plain, one sentence each.
+    """
+
+    table: Table
+    y: NDArray[Any]
+    remarks: tuple[str, ...]
+
+
+def read_extra(path: Path, schema: Schema, target: Target, *, keep_na: Collection[str] = ()) -> ExtraTable:
+    """Read a table with train's columns and target, in any order; more columns are ignored.
+
+    Args:
+        path: the file.
+        schema: of train.
+        target: of train.
+        keep_na: columns in which ``NA`` and its like are words.
+
+    Raises:
+        InputError: a column is missing, a label is not one of train's, or cells do not fit their column.
+    """
     header = read_header(path)
-    used = [column.name for column in problem.data.train.schema.columns if column.kind not in ("id", "constant")]
-    lacking = [name for name in (*used, target.name) if name not in header]
+    used = [column.name for column in schema.columns if column.kind not in ("id", "constant")]
+    stored = match_names([*used, target.name], header, where=("train", path.name))
+    lacking = [name for name in (*used, target.name) if name not in header and name not in stored]
     if lacking:
         raise InputError(
             f"{path} lacks {len(lacking)} of train's columns, e.g. {lacking[0]!r}; extra rows have the same columns "
             "and the target"
         )
-    frame = read_frame(path)
-    for column in problem.data.train.schema.columns:
-        if column.name not in frame:
-            frame[column.name] = None  # ids and constants are no features
-    y = encode_target(target, frame[target.name], path.name)
-    labels = np.tile(y, (problem.plan.n_folds + 1, 1))
-    table = type_frame(frame, problem.data.train.schema)
-    return ExtraRows(table, labels, digest(file_digest(path)), (f"{path.name}: {len(y):,} rows",))
+    # Words exactly as written: a code 007 stays one where this file has digits alone.
+    words = [stored.get(name, name) for name in schema.as_written]
+    frame = read_words(path, as_text=words).rename(columns={other: name for name, other in stored.items()})
+    frame = without_tokens(frame, [name for name in frame.columns if name not in keep_na])
+    labels = read_target_column(path, stored.get(target.name, target.name))
+    y = encode_target(target, labels, path.name, keep_na=target.name in keep_na)
+    table = type_frame(frame, schema)
+    remarks = [f"{path.name}: column {other!r} is {name!r} of train" for name, other in stored.items()]
+    remarks += other_remarks(frame, table, Source.of(path), is_later=True)
+    return ExtraTable(table, y, tuple(remarks))
 
 
 def pseudo_folder(folder: Folder, name: str) -> Path:

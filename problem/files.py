@@ -96,9 +96,18 @@ def json_bytes(record: dict[str, Any]) -> bytes:
     """A JSON record as :func:`write_json` writes it."""
     stamped = {"format": FORMAT, **record}
     try:
-        return json.dumps(stamped, ensure_ascii=False, indent=1).encode() + b"\n"
+        return json.dumps(stamped, ensure_ascii=False, indent=1, default=_plain).encode() + b"\n"
     except UnicodeEncodeError:  # a file name that is no UTF-8: JSON has escapes for its bytes
-        return json.dumps(stamped, indent=1).encode() + b"\n"
+        return json.dumps(stamped, indent=1, default=_plain).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: NumPy's numbers and arrays, paths."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{type(value).__name__} {value!r} is no JSON value")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError
+from foldsmith.problem.ids import same_column
 from foldsmith.problem.reading import read_frame, read_header
 
 
@@ -30,7 +31,9 @@ def read_assignment(path: Path, ids: Sequence[str], id_column: str | None) -> ND
             whole numbers, or fewer than 2.
     """
     header = read_header(path)
-    has_ids = id_column is not None and id_column in header
+    if id_column is not None:
+        id_column = same_column(id_column, header)
+    has_ids = id_column is not None
     others = [name for name in header if name != id_column]
     column = "fold" if "fold" in header else others[0] if len(others) == 1 else None
     if column is None:

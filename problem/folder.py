@@ -30,12 +30,16 @@ class Folder:
     """A competition folder; creates nothing by itself.
 
     Args:
-        root: holds ``foldsmith.toml``.
+        root: holds ``foldsmith.toml``; made absolute.
         seat: of the driver; 1 unless several drivers work here on one study.
     """
 
     root: Path
     seat: int = 1
+
+    def __post_init__(self) -> None:
+        """Nothing that is found from here depends on the working directory: a notebook or a family may change it."""
+        object.__setattr__(self, "root", Path(self.root).absolute())
 
     @property
     def config(self) -> Path:

@@ -11,11 +11,16 @@ from foldsmith.problem.tables import Table
 def as_frame(table: Table) -> pd.DataFrame:
     """The columns of a table: float32 numbers, strings of categories and texts, datetimes; a default index.
 
+    Columns that are stored relative to an offset come back in their own units, as float64.
+
     Missing values are NaN or NaT; so are categories that the train file does not have. Numbers and dates are views of
     the table's arrays: who hands the frame on gives away a shallow copy, which pandas copies when it is written to.
     """
     schema = table.schema
     numbers = pd.DataFrame(np.asarray(table.numeric), columns=list(schema.numeric), copy=False)
+    for name in schema.numeric:
+        if name in schema.shifts:
+            numbers[name] = schema.shift(name).restore(numbers[name].to_numpy())
     others: dict[str, pd.Series] = {}
     for number, name in enumerate(schema.categorical):
         others[name] = _strings(np.asarray(table.codes[:, number]), schema.categories[name])

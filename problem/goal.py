@@ -1,11 +1,17 @@
 """What a model family is asked to fit: the task seen from the metric's side."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 Task = Literal["binary", "multiclass", "regression"]
 Loss = Literal["log_loss", "squared", "absolute"]
 Monitor = Literal["log_loss", "auc", "rmse", "mae"]
+
+Outputs = NDArray[np.floating[Any]]
+"""Predictions ``(n_rows, n_outputs)`` as they are stored: float32 for probabilities, float64 for values."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,13 @@ class Goal:
     def n_outputs(self) -> int:
         """Columns of a prediction: one for binary (chance of class 1) and regression, else one per class."""
         return self.n_classes if self.kind == "multiclass" else 1
+
+    @property
+    def dtype(self) -> type[np.float32] | type[np.float64]:
+        """What predictions are stored in: seven digits suffice for probabilities, values may have a large offset."""
+        if self.is_classification:
+            return np.float32
+        return np.float64
 
     @property
     def is_classification(self) -> bool:

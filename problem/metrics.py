@@ -125,6 +125,16 @@ class Metric:
             return self.decision
         return "threshold" if task == "binary" else self.decision
 
+    @property
+    def is_ordinal(self) -> bool:
+        """Whether it matters how far apart two classes stand: their order must be known."""
+        return self.decision == "cuts"
+
+    @property
+    def punishes_certainty(self) -> bool:
+        """Whether a chance of 0 for what happens costs without bound, as far as is known."""
+        return self.needs == "proba" and (self.name == "log_loss" or ":" in self.name)
+
     def goal(self, task: Task, n_classes: int) -> Goal:
         """What the model families fit for this metric.
 
@@ -237,7 +247,8 @@ def get_metric(name: str, code_folder: Path | None = None) -> Metric:
       classification;
     - ``tasks``: some of ``"binary"``, ``"multiclass"``, ``"regression"``. Default: regression if it needs values,
       else both kinds of classification;
-    - ``aggregate``: ``"pooled"`` (default) or ``"mean_of_folds"``.
+    - ``aggregate``: ``"pooled"`` (default) or ``"mean_of_folds"``;
+    - ``ordinal``: True for labels that are steps of a scale, as for QWK: values are cut into labels. Default False.
 
     Raises:
         UnknownNameError: no metric has that name.
@@ -318,6 +329,8 @@ def _user_metric(reference: str, code_folder: Path) -> Metric:
             "needs = 'value', or leave 'regression' out of tasks"
         )
     decision: DecisionKind = "argmax" if needs == "label" else "none"
+    if needs == "label" and _declared(reference, "ordinal", getattr(function, "ordinal", False), (True, False)):
+        decision = "cuts"
     return Metric(reference, reference, greater, needs, tasks, aggregate, loaded, decision=decision)
 
 
@@ -328,7 +341,7 @@ def _declared_tasks(reference: str, function: Any) -> frozenset[Task]:
     return frozenset(_declared(reference, "tasks", name, get_args(Task)) for name in names)
 
 
-def _declared(reference: str, attribute: str, value: Any, allowed: tuple[str, ...]) -> Any:
+def _declared(reference: str, attribute: str, value: Any, allowed: tuple[Any, ...]) -> Any:
     if value not in allowed:
         raise InputError(
             f"metric {reference!r} declares {attribute} {value!r}; use {' or '.join(repr(a) for a in allowed)}"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.class_columns import match_classes
 from foldsmith.problem.errors import InputError, UnknownNameError
-from foldsmith.problem.goal import Goal, Task
-from foldsmith.problem.target import Target, prefix_length
+from foldsmith.problem.goal import Goal, Outputs, Task
+from foldsmith.problem.target import Target
 
 SUM_ERROR = 1e-3  # of a row of chances that were rounded on their way through a csv
 RANGE_ERROR = 1e-6
@@ -85,20 +86,13 @@ class OutputForm:
         return Picked(tuple(header.index(name) for name in asked), by_name=True)
 
     def _by_class(self, header: Sequence[str], others: Sequence[str]) -> tuple[int, ...] | None:
-        """``calm, fair, wild`` in any order and between other columns; or ``p_calm, …`` or ``calm_p, …`` alone."""
-        classes = set(self.classes)
-        if len(classes) < 2:
+        """``calm, fair, wild`` in any order and between other columns; or ``p_calm, …``, ``calm_p, …``, ``p(Calm)``."""
+        if len(self.classes) < 2:
             return None
-        if classes <= set(header):
-            return tuple(header.index(name) for name in self.classes)
-        backwards = [name[::-1] for name in others]
-        if before := prefix_length(others, classes):
-            by_class = {name[before:]: header.index(name) for name in others}
-        elif after := prefix_length(backwards, {name[::-1] for name in classes}):
-            by_class = {name[:-after]: header.index(name) for name in others}
-        else:
+        found = match_classes(others, self.classes)
+        if len(found.by_class) < len(self.classes):
             return None
-        return tuple(by_class[name] for name in self.classes)
+        return tuple(header.index(found.by_class[name]) for name in self.classes)
 
     def _fits(self, n_columns: int) -> bool:
         return n_columns in ((1, 2) if self.kind == "binary" else (self.n_outputs,))
@@ -116,10 +110,8 @@ class OutputForm:
             return f"{found}; labels alone cannot be combined: export predict_proba"
         return f"{found}; name those to take with --columns"
 
-    def outputs(
-        self, columns: NDArray[Any], where: str, needed: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.float32]:
-        """Picked columns ``(n_rows, n_columns)`` as ``(n_rows, n_outputs)`` in float32, as members are stored.
+    def outputs(self, columns: NDArray[Any], where: str, needed: NDArray[np.bool_] | None = None) -> Outputs:
+        """Picked columns ``(n_rows, n_columns)`` as ``(n_rows, n_outputs)``, as members are stored.
 
         Args:
             where: what the numbers are, for messages.
@@ -128,8 +120,12 @@ class OutputForm:
         Raises:
             InputError: NaN or infinity, labels instead of chances, chances outside 0 to 1, rows that do not sum to 1.
         """
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
-            values = np.array(columns, np.float32)
+        values: Outputs
+        if self.kind == "regression":
+            values = np.array(columns, np.float64)
+        else:
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused
+                values = np.array(columns, np.float32)
         if needed is not None:
             values[~needed] = np.nan
         checked = values if needed is None else values[needed]
@@ -142,10 +138,10 @@ class OutputForm:
             return values
         sums = values.sum(axis=1, dtype=np.float64, keepdims=True)
         _check_sums(sums if needed is None else sums[needed], where)
-        shares: NDArray[np.float32] = (values / sums).astype(np.float32)
+        shares: Outputs = (values / sums).astype(np.float32)
         return shares[:, 1:] if self.kind == "binary" else shares
 
-    def _check_chances(self, values: NDArray[np.float32], where: str) -> None:
+    def _check_chances(self, values: Outputs, where: str) -> None:
         outside = (values < -RANGE_ERROR) | (values > 1 + RANGE_ERROR)
         if outside.any():
             row, column = np.argwhere(outside)[0]
@@ -160,7 +156,7 @@ class OutputForm:
             )
 
 
-def _check_finite(values: NDArray[np.float32], where: str) -> None:
+def _check_finite(values: Outputs, where: str) -> None:
     bad = ~np.isfinite(values)
     if bad.any():
         n_missing = int(np.isnan(values).sum())

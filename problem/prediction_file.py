@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foldsmith.problem import cells
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.fold_import import fold_numbers
+from foldsmith.problem.ids import same_column
 from foldsmith.problem.outputs import OutputForm
 from foldsmith.problem.reading import read_frame, read_header
 
@@ -99,7 +100,9 @@ def _read_npy(path: Path, form: OutputForm, columns: Sequence[str]) -> Predictio
 
 def _read_table(path: Path, form: OutputForm, id_column: str | None, columns: Sequence[str]) -> PredictionFile:
     header = read_header(path)
-    has_ids = id_column is not None and id_column in header and id_column not in columns
+    if id_column is not None:
+        id_column = same_column(id_column, header)
+    has_ids = id_column is not None and id_column not in columns
     has_folds = FOLD in header and FOLD not in columns and form.target != FOLD
     known = {PANDAS_INDEX, *([id_column] if has_ids else []), *([FOLD] if has_folds else [])} - set(columns)
     candidates = [name for name in header if name not in known]

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from foldsmith.problem import cells
+from foldsmith.problem.amounts import amounts
 from foldsmith.problem.columns import Column
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import read_array, read_json, sync, write_array, write_atomically, write_json
+from foldsmith.problem.levels import levels_of, match_levels
 from foldsmith.problem.reading import fingerprint
+from foldsmith.problem.shifts import NO_SHIFT, Shift, find_shift, to_float32
 from foldsmith.problem.target import Target, type_target
+from foldsmith.problem.words import Words
 
 __all__ = [
     "Schema",
@@ -32,8 +36,6 @@ __all__ = [
     "type_target",
 ]
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-
 
 @dataclass(frozen=True)
 class Schema:
@@ -43,11 +45,14 @@ class Schema:
         columns: the feature columns in train's order, the id included.
         categories: for each categorical column the levels seen in train, sorted, as strings.
         time_formats: for each datetime column the format its strings have, or "ISO8601".
+        shifts: numeric columns that are stored relative to an offset, and dates whose days since 1970 are, because
+            float32 would lose their digits.
     """
 
     columns: tuple[Column, ...]
     categories: dict[str, tuple[str, ...]]
     time_formats: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, Shift] = field(default_factory=dict)
 
     @property
     def numeric(self) -> tuple[str, ...]:
@@ -74,6 +79,16 @@ class Schema:
         """Names of the text columns, in the order of ``Table.text``."""
         return self._names("text")
 
+    @property
+    def as_written(self) -> tuple[str, ...]:
+        """Names of the columns whose text decides: words, and numbers that are not written plainly."""
+        amounts = (column.name for column in self.columns if column.kind == "numeric" and column.reading)
+        return (*self.categorical, *self.text, *amounts)
+
+    def shift(self, name: str) -> Shift:
+        """How a numeric column is stored."""
+        return self.shifts.get(name, NO_SHIFT)
+
     def _names(self, kind: str) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.kind == kind)
 
@@ -83,14 +98,16 @@ class Schema:
             (*self.columns, *more.columns),
             {**self.categories, **more.categories},
             {**self.time_formats, **more.time_formats},
+            {**self.shifts, **more.shifts},
         )
 
     def to_json(self) -> dict[str, Any]:
         """A record of JSON values."""
         return {
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [_column_record(column) for column in self.columns],
             "categories": {name: list(levels) for name, levels in self.categories.items()},
             "time_formats": dict(self.time_formats),
+            "shifts": {name: asdict(shift) for name, shift in self.shifts.items()},
         }
 
     @classmethod
@@ -100,7 +117,13 @@ class Schema:
             columns=tuple(Column(**column) for column in record["columns"]),
             categories={name: tuple(levels) for name, levels in record["categories"].items()},
             time_formats=dict(record["time_formats"]),
+            shifts={name: Shift(**shift) for name, shift in record.get("shifts", {}).items()},
         )
+
+
+def _column_record(column: Column) -> dict[str, Any]:
+    record = {"name": column.name, "kind": column.kind, "reason": column.reason}
+    return {**record, "reading": column.reading} if column.reading else record
 
 
 def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.DataFrame | None = None) -> Schema:
@@ -115,12 +138,48 @@ def build_schema(train: pd.DataFrame, columns: Sequence[Column], *, test: pd.Dat
         InputError: a datetime column has no known format.
     """
     categories = {c.name: _levels(train[c.name]) for c in columns if c.kind == "categorical"}
-    formats = {c.name: _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
-    return Schema(tuple(columns), categories, formats)
+    formats = {c.name: c.reading or _time_format(c.name, train, test) for c in columns if c.kind == "datetime"}
+    return Schema(tuple(columns), categories, formats, _shifts(train, columns) | _time_shifts(train, formats))
+
+
+def _shifts(train: pd.DataFrame, columns: Sequence[Column]) -> dict[str, Shift]:
+    """The shifts of the numeric columns that need one."""
+    found = {}
+    for column in columns:
+        if column.kind != "numeric":
+            continue
+        shift = shift_of(train[column.name], column.reading)
+        if shift is not None:
+            found[column.name] = shift
+    return found
+
+
+def _time_shifts(train: pd.DataFrame, formats: Mapping[str, str]) -> dict[str, Shift]:
+    """The shifts of dates as days since 1970, which models learn: seconds of one week are lost among 20,000 days."""
+    found = {}
+    for name, pattern in formats.items():
+        shift = _time_shift(train[name], pattern)
+        if shift is not None:
+            found[name] = shift
+    return found
+
+
+def _time_shift(series: pd.Series, pattern: str) -> Shift | None:
+    return find_shift(lambda rows: cells.days(series.iloc[rows], pattern), len(series))
+
+
+def shift_of(series: pd.Series, reading: str = "") -> Shift | None:
+    """The shift that a column of numbers needs; a sample of its cells is read.
+
+    Args:
+        series: the column, ``(n,)``.
+        reading: how its cells are read, see :class:`foldsmith.problem.columns.Column`.
+    """
+    return find_shift(lambda rows: _numbers(amounts(series.iloc[rows], reading)), len(series))
 
 
 def _levels(series: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted(cells.distinct(cells.strings(series))))
+    return levels_of(Words.of(series))
 
 
 def _time_format(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> str:
@@ -147,7 +206,8 @@ class Table:
     Args:
         schema: what the columns are.
         n_rows: number of rows.
-        numeric: float32 ``(n_rows, len(schema.numeric))``, booleans as 0 and 1, NaN for missing and for ±inf.
+        numeric: float32 ``(n_rows, len(schema.numeric))``, booleans as 0 and 1, NaN for missing and for ±inf; relative
+            to ``schema.shift(name)``.
         codes: int32 ``(n_rows, len(schema.categorical))``: -1 missing, 0..m-1 the level in ``schema.categories``, m a
             level that train does not have.
         datetimes: int64 ``(n_rows, len(schema.datetime))``, microseconds since 1970 UTC, the least int64 for missing;
@@ -254,11 +314,14 @@ def type_frame(frame: pd.DataFrame, schema: Schema) -> Table:
     lacking = [name for name in used if name not in frame.columns]
     if lacking:
         raise InputError(f"the table lacks column {lacking[0]!r} ({len(lacking)} missing in all); add it")
-    boolean = set(schema.boolean)
+    readings = {column.name: column.reading for column in schema.columns if column.kind == "numeric"}
+    numbers = {name: amounts(frame[name], reading) for name, reading in readings.items()}
     return Table(
         schema=schema,
         n_rows=len(frame),
-        numeric=_stack([_floats(frame[name], name in boolean) for name in schema.numeric], len(frame), np.float32),
+        numeric=_stack(
+            [_floats(numbers.get(name, frame[name]), schema, name) for name in schema.numeric], len(frame), np.float32
+        ),
         codes=_stack([_codes(frame[n], schema.categories[n]) for n in schema.categorical], len(frame), np.int32),
         datetimes=_stack(
             [cells.times(frame[n], schema.time_formats[n]) for n in schema.datetime], len(frame), np.int64
@@ -275,18 +338,23 @@ def _stack(columns: list[NDArray[Any]], n_rows: int, dtype: type[np.generic]) ->
     return stacked
 
 
-def _floats(series: pd.Series, boolean: bool) -> NDArray[np.float32]:
-    values = cells.truth_values(series) if boolean else cells.numbers(series)[0]
-    values = np.where(np.isinf(values), np.nan, values)
-    # Finite numbers beyond float32 stay the largest ones; casting would make them infinite.
-    return np.clip(values, -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+def _floats(series: pd.Series, schema: Schema, name: str) -> NDArray[np.float32]:
+    if name in schema.boolean:
+        return cells.truth_values(series).astype(np.float32)
+    return to_float32(name, _numbers(series), schema.shift(name))
+
+
+def _numbers(series: pd.Series) -> NDArray[np.float64] | NDArray[np.int64]:
+    """A column of numbers as float64, or as int64 where it holds whole numbers without holes."""
+    if series.dtype == np.int64:
+        return series.to_numpy()
+    return cells.numbers(series)[0]
 
 
 def _codes(series: pd.Series, levels: Sequence[str]) -> NDArray[np.int32]:
-    codes, uniques = pd.factorize(cells.strings(series), use_na_sentinel=True)
-    position = {level: i for i, level in enumerate(levels)}
-    mapped = np.array([*(position.get(str(value), len(levels)) for value in uniques), -1], dtype=np.int32)
-    return mapped[codes]  # -1, missing, takes the last
+    words = Words.of(series)
+    mapped = np.append(match_levels(words.distinct, levels).positions, np.int32(-1))
+    return mapped[words.codes]  # -1, missing, takes the last
 
 
 def save_table(table: Table, folder: Path) -> None:
@@ -335,11 +403,11 @@ def _open_texts(path: Path) -> tuple[pa.Array, ...]:
     return tuple(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns)
 
 
-def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
+def check_ids(train_ids: pd.Series | None, test_ids: pd.Series, name: str) -> None:
     """Refuse ids that do not name rows one to one, within each file; the same id may be in both.
 
     Args:
-        train_ids: the id column of train, ``(n_train,)``.
+        train_ids: the id column of train, ``(n_train,)``; None where train has none.
         test_ids: the id column of test, ``(n_test,)``.
         name: the column's name.
 
@@ -347,6 +415,8 @@ def check_ids(train_ids: pd.Series, test_ids: pd.Series, name: str) -> None:
         InputError: an id is missing or stands twice in one file.
     """
     for file, ids in (("train", train_ids), ("test", test_ids)):
+        if ids is None:
+            continue
         texts = cells.strings(ids)
         missing = texts.isna()
         if missing.any():

@@ -134,7 +134,7 @@ class Facts:
     @cached_property
     def train(self) -> pd.DataFrame:
         """The train file as it is, for rows that are shown."""
-        return read_frame(self.problem.data.paths[0])
+        return read_frame(self.problem.data.paths[0], keep_na=self.problem.config.data.keep_na)
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from foldsmith.problem.errors import DamagedFileError, FoldsmithError
 from foldsmith.problem.files import file_digest, json_bytes, read_array, read_json, sync, write_array, write_json
+from foldsmith.problem.goal import Outputs
 
 FoldState = Literal["missing", "fitted", "done"]
 
@@ -85,9 +86,7 @@ class FoldStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def save_done(
-        self, valid: NDArray[np.float32] | None, test: NDArray[np.float32] | None, record: dict[str, Any]
-    ) -> None:
+    def save_done(self, valid: Outputs | None, test: Outputs | None, record: dict[str, Any]) -> None:
         """Stage 2: predictions of the validation rows ``(n_valid, n_outputs)`` and of the test rows.
 
         Where the family is fitted once more on all rows, a fold has no test rows, and that model no validation rows.
@@ -132,11 +131,11 @@ class FoldStore:
         path = self.path / "curve.npy"
         return np.asarray(read_array(path)) if path.exists() else None
 
-    def valid(self) -> NDArray[np.float32]:
+    def valid(self) -> Outputs:
         """``(n_valid, n_outputs)`` memory-mapped."""
         return read_array(self.path / "valid.npy")
 
-    def test(self) -> NDArray[np.float32]:
+    def test(self) -> Outputs:
         """``(n_test, n_outputs)`` memory-mapped."""
         return read_array(self.path / "test.npy")
 

@@ -7,12 +7,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-from numpy.typing import NDArray
-
 from foldsmith.problem.errors import InputError
 from foldsmith.problem.files import sync
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.goal import Outputs
 from foldsmith.results.members import Member, MemberStore
 
 
@@ -43,7 +41,7 @@ class Intake:
         if member_id in self._ids or self._store.path(member_id).exists():
             raise _taken(member_id)
 
-    def add(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32] | None) -> None:
+    def add(self, member: Member, oof: Outputs, test: Outputs | None) -> None:
         """Write a member where nobody reads it yet; see :meth:`MemberStore.finish`."""
         self.check_free(member.id)
         self._waiting.path(member.id).mkdir(parents=True)

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from foldsmith.problem.errors import DamagedFileError, FoldsmithWarning, UnknownNameError
 from foldsmith.problem.files import read_array, read_json, write_array, write_json
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Scores
 from foldsmith.results.fold_store import FoldStore
 
@@ -144,15 +143,15 @@ class MemberStore:
         """Write or replace ``meta.json``."""
         write_json(self._root / member.id / "meta.json", member.to_json())
 
-    def finish(self, member: Member, oof: NDArray[np.float32], test: NDArray[np.float32] | None) -> None:
+    def finish(self, member: Member, oof: Outputs, test: Outputs | None) -> None:
         """Write the arrays ``(n_rows, n_outputs)``, ``(n_test, n_outputs)`` and then the complete record.
 
         Without a test prediction the member is for analysis only.
         """
         folder = self._root / member.id
-        write_array(folder / "oof.npy", oof.astype(np.float32, copy=False), sync_folder=False)
+        write_array(folder / "oof.npy", oof, sync_folder=False)
         if test is not None:
-            write_array(folder / "test.npy", test.astype(np.float32, copy=False), sync_folder=False)
+            write_array(folder / "test.npy", test, sync_folder=False)
         self.write(replace(member, state="complete"))
 
     def discard(self, member_id: str) -> None:
@@ -205,15 +204,15 @@ class MemberStore:
             and (wanted is None or member.state in wanted)
         ]
 
-    def oof(self, member_id: str) -> NDArray[np.float32]:
+    def oof(self, member_id: str) -> Outputs:
         """``(n_rows, n_outputs)`` memory-mapped; NaN where the fold plan covers no row."""
         return self._array(member_id, "oof.npy")
 
-    def test(self, member_id: str) -> NDArray[np.float32]:
+    def test(self, member_id: str) -> Outputs:
         """``(n_test, n_outputs)`` memory-mapped."""
         return self._array(member_id, "test.npy")
 
-    def _array(self, member_id: str, name: str) -> NDArray[np.float32]:
+    def _array(self, member_id: str, name: str) -> Outputs:
         path = self._root / member_id / name
         try:
             return read_array(path)

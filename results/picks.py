@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Judge
 
 Floats = NDArray[np.float64]
@@ -99,7 +100,7 @@ def pick_two(given: Candidates, policy: Policy, second: Second = "next") -> list
     return order[:1] if other is None else [order[0], int(other)]
 
 
-def error_correlations(judge: Judge, oofs: Sequence[NDArray[np.float32]], max_rows: int = 20_000) -> Floats:
+def error_correlations(judge: Judge, oofs: Sequence[Outputs], max_rows: int = 20_000) -> Floats:
     """``(n, n)`` correlations of the candidates' errors (prediction less label) on rows that all of them cover.
 
     Args:

@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.decoration import Decorations
 from foldsmith.results.members import Member, MemberStore
 from foldsmith.search.jobs import Fault, JobResult
 from foldsmith.search.notes import describe_trial
@@ -15,7 +16,7 @@ from foldsmith.search.opening import StudyBook, open_studies
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.racing import get_racer
 from foldsmith.search.rounds import stopping_of
-from foldsmith.search.studies import Ask, FamilyStudy
+from foldsmith.search.studies import Ask, FamilyStudy, counts
 from foldsmith.search.trials import ActiveTrial, adopt_trial
 from foldsmith.search.view import n_ended
 
@@ -33,6 +34,7 @@ class TrialDesk:
         on_end: gets the member of each trial that is done with, one way or another.
         on_member: gets the id of each member as it is complete.
         say: for people.
+        guard: around what only decorates a trial.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TrialDesk:
         on_end: Callable[[str], None],
         on_member: Callable[[str], None],
         say: Callable[[str], None],
+        guard: Decorations,
     ) -> None:
         self.book = StudyBook()
         self.active: dict[str, ActiveTrial] = {}
@@ -58,14 +61,47 @@ class TrialDesk:
         self._on_end = on_end
         self._on_member = on_member
         self._say = say
+        self._guard = guard
+        self._n_forgiven = 0  # failures of earlier calls that do not count against the number of trials
         self._members = MemberStore(problem.folder)
         self._racer = get_racer(options.racer)
         self._failures: dict[str, int] = defaultdict(int)
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether trials failed, and none was ever completed."""
-        return any(self._failures.values()) and not any(self.history.values())
+        """Whether trials of the families failed, in this call or before, and no family ever completed one."""
+        tallies = [study.tally() for study in self._asked_studies()]
+        n_failed = sum(tally.states[TrialState.FAIL] for tally in tallies)
+        n_fine = sum(tally.states[state] for tally in tallies for state in (TrialState.COMPLETE, TrialState.PRUNED))
+        return n_failed > 0 and n_fine == 0 and not any(self.history.values())
+
+    @property
+    def has_member(self) -> bool:
+        """Whether any family has a complete member."""
+        return any(self.history.values())
+
+    @property
+    def has_fitted_folds(self) -> bool:
+        """Whether a trial that has begun has something to go on from."""
+        return any(trial.provisional for trial in self.active.values())
+
+    @property
+    def last_failure(self) -> str:
+        """Why the last trial that failed did; empty when none has."""
+        failed = [
+            trial
+            for study in self._asked_studies()
+            for trial in study.trials()
+            if trial.state == TrialState.FAIL and counts(trial)
+        ]
+        if not failed:
+            return ""
+        last = max(failed, key=lambda trial: (trial.datetime_complete or datetime.datetime.min, trial.number))
+        known = last.user_attrs
+        return f"{known.get('member', 'the last one')} failed ({known.get('error')}): {known.get('error_message')}"
+
+    def _asked_studies(self) -> list[FamilyStudy]:
+        return [self.book.studies[name] for name in self._options.families if name in self.book.studies]
 
     # --- what is there already ---------------------------------------------------------------------------------
 
@@ -94,6 +130,8 @@ class TrialDesk:
         self.n_ended_before = n_ended(self.book.studies, options.families)
         self.adopt_all()
         self._drop_orphans()
+        if self.is_hopeless:  # somebody has mended what made them fail, or wants to see it again: a call is no dead end
+            self._n_forgiven = sum(study.tally().states[TrialState.FAIL] for study in self._asked_studies())
 
     def adopt_all(self) -> None:
         """Take up RUNNING trials whose driver is gone."""
@@ -159,8 +197,7 @@ class TrialDesk:
 
     def n_counted(self) -> int:
         """Trials of the families that count against ``--trials``, other drivers' included."""
-        families = (name for name in self._options.families if name in self.book.studies)
-        return sum(self.book.studies[name].n_counted() for name in families)
+        return sum(study.n_counted() for study in self._asked_studies()) - self._n_forgiven
 
     def promotable(self, family: str) -> FrozenTrial | None:
         """A pruned trial that deserves its other folds; when no new trial may start but time is left, the best one."""
@@ -303,7 +340,8 @@ class TrialDesk:
         self._forget(trial)
         self.history[trial.family].append(member)
         self._failures[trial.family] = 0
-        self._on_member(member.id)
+        with self._guard("telling of a new member"):
+            self._on_member(member.id)
 
     def _fail(self, trial: ActiveTrial, fault: Fault) -> None:
         self._fail_member(trial.member, fault)
@@ -318,13 +356,14 @@ class TrialDesk:
 
     def _describe(self, trial: ActiveTrial) -> None:
         """Note and picture for the dashboard; a trial that was told can no longer be changed."""
-        describe_trial(
-            trial.study.optuna_study,
-            trial.ask.trial,
-            self._members.get(trial.member),
-            self._members,
-            curve_name=self._problem.goal.monitor,
-        )
+        with self._guard("a note or picture for the dashboard"):
+            describe_trial(
+                trial.study.optuna_study,
+                trial.ask.trial,
+                self._members.get(trial.member),
+                self._members,
+                curve_name=self._problem.goal.monitor,
+            )
 
     def _forget(self, trial: ActiveTrial) -> None:
         del self.active[trial.member]

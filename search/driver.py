@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from foldsmith.problem.contract import Problem
+from foldsmith.problem.decoration import Decorations
 from foldsmith.problem.errors import FoldsmithError
 from foldsmith.problem.files import write_json
 from foldsmith.search.desk import TrialDesk
@@ -27,6 +28,7 @@ from foldsmith.spaces.costs import fold_seconds
 TICK_SECONDS = 0.25
 SHOW_SECONDS = 0.25  # between two snapshots: each counts what thousands of trials came to
 MAX_RESTARTS = 3  # in a row, with no result in between
+FIRST_SHARE = 0.1  # of what is left, above which a first trial gives way to the cheapest family's
 FINAL_SHARE = 0.15  # of the time budget, in which the ensemble's members are repeated with other seeds
 ADOPT_SECONDS = 10.0  # between looks for trials of other drivers that died
 
@@ -82,6 +84,7 @@ class Driver:
         self._executor = executor
         self._clock = clock
         self._observe = observe
+        self._guard = Decorations(self._say)
         self._placement = Placement(executor, options.gpu_shares)
         self._pace = Pace(clock, self._n_slots, problem.plan.n_folds, self._reckon)
         self._shares, self._favourites = shares, favourites
@@ -94,6 +97,7 @@ class Driver:
             on_end=executor.ended,
             on_member=on_member,
             say=self._say,
+            guard=self._guard,
         )
         self._running: dict[tuple[str, int | None], RunningJob] = {}
         self._began = time.time()
@@ -141,7 +145,7 @@ class Driver:
         ended = self._how_it_ended()
         self._show(ended if ended in ("interrupted", "failed") else "blending", force=True)
         if ended == "failed":
-            raise SearchFailedError(f"no trial was completed; {self._messages[-1]}")
+            raise SearchFailedError(f"no trial was completed; {self._desk.last_failure or self._messages[-1]}")
         return SearchOutcome(ended, self._desk.book.skipped)
 
     def _choose_policy(self) -> FamilyPolicy:
@@ -162,6 +166,7 @@ class Driver:
                 known = set(self._desk.active)
                 self._await_others()
                 if self._desk.active.keys() <= known:
+                    self._check_slots()
                     return
                 continue
             self._show("stopping" if self._stop else "searching")
@@ -172,12 +177,26 @@ class Driver:
             if self._clock.left() <= 0:
                 self._kill_all()
 
+    def _check_slots(self) -> None:
+        """Nothing was ever started because there was nowhere to start it: that is no end of the work."""
+        if not self._executor.slots and self._has_work() and not self._stop:
+            raise InfrastructureError(
+                f"the executor {self._executor.name!r} has no slot that takes a fold: its Ray offers no free core; "
+                "free some, or use the executor 'local'"
+            )
+
     def _how_it_ended(self) -> str:
         if self._stop:
             return "interrupted"
+        if self._desk.is_hopeless and not self._desk.has_fitted_folds and not self._others_work():
+            return "failed"
         if self._desk.active or self._desk.wants_trials():
             return "out_of_time"
-        return "failed" if self._desk.is_hopeless else "done"
+        return "done"
+
+    def _others_work(self) -> bool:
+        """Whether other drivers have trials under way."""
+        return self._desk.book.leases.is_shared and any(map(has_running, self._desk.book.studies.values()))
 
     # --- other drivers -----------------------------------------------------------------------------------------
 
@@ -295,8 +314,20 @@ class Driver:
             )
             if not loads:
                 return None
-            if (started := self._desk.begin(self._policy.choose(loads))) is not None:
+            if (started := self._desk.begin(self._choose(loads))) is not None:
                 return started
+
+    def _choose(self, loads: list[FamilyLoad]) -> str:
+        """The policy's choice; but the first member comes cheap where a dearer one might not be finished in time."""
+        choice = self._policy.choose(loads)
+        if self._clock.left() == float("inf") or self._desk.has_member:
+            return choice
+        costs = {load.name: self._pace.remaining(load.name, self._problem.plan.n_folds) for load in loads}
+        known = {name: cost for name, cost in costs.items() if cost > 0}
+        if not known or costs[choice] <= FIRST_SHARE * self._clock.left():
+            return choice
+        untried = [load.name for load in loads if load.n_trials == 0 and load.name in known] or list(known)
+        return min(untried, key=known.__getitem__)
 
     def _reckon(self, family: str) -> float | None:
         facts = self._desk.book.facts
@@ -390,12 +421,19 @@ class Driver:
         if not force and time.time() - self._shown_at < SHOW_SECONDS:
             return
         self._shown_at = time.time()
-        snapshot = take_snapshot(self._view(), phase)
-        self._observe(snapshot)
-        if force or time.time() - self._beat_at >= 1:
-            self._beat_at = time.time()
-            left = self._clock.left()
-            record = {"at": self._beat_at, "seconds_left": None if left == float("inf") else left}
+        with self._guard("the snapshot of the search"):
+            snapshot = take_snapshot(self._view(), phase)
+            with self._guard("showing the progress"):
+                self._observe(snapshot)
+            if force or time.time() - self._beat_at >= 1:
+                self._beat(snapshot)
+
+    def _beat(self, snapshot: Snapshot) -> None:
+        """Tell other processes; a disk that is full ends the search where results are written, not here."""
+        self._beat_at = time.time()
+        left = self._clock.left()
+        record = {"at": self._beat_at, "seconds_left": None if left == float("inf") else left}
+        with self._guard("the heartbeat for 'foldsmith status'"):
             write_json(self._problem.folder.driver, {**record, "snapshot": snapshot.to_json()})
 
     def _view(self) -> SearchView:

@@ -18,15 +18,20 @@ from numpy.typing import NDArray
 from foldsmith.problem.audit.duplicates import row_hashes
 from foldsmith.problem.contract import Problem, open_problem
 from foldsmith.problem.decisions import default_decision
+from foldsmith.problem.decoration import Decorations, words_of
 from foldsmith.problem.errors import FoldsmithError, InputError
 from foldsmith.problem.extra import ExtraRows, load_extra
+from foldsmith.problem.fit_units import FitUnits
+from foldsmith.problem.floors import ChanceFloor, lifted
 from foldsmith.problem.folder import Folder
+from foldsmith.problem.goal import Outputs
 from foldsmith.problem.scoring import Scores, score_oof
 from foldsmith.problem.tables import Table, stacked
 from foldsmith.results.fold_store import FoldStore
 from foldsmith.results.members import MemberStore
 from foldsmith.search.cgroups import cgroup_limits
 from foldsmith.search.memory import PeakWatch, is_gpu_oom
+from foldsmith.search.processes import staying
 from foldsmith.search.rounds import chosen_round, inner_split, own_best
 from foldsmith.search.sampling import fold_seed
 from foldsmith.search.vram import held_vram_bytes
@@ -39,6 +44,8 @@ from foldsmith.spaces.space import Params
 
 CACHE_SHARE = 0.25  # of a core's part of the machine's memory
 CACHE_BYTES = (1 << 30, 4 << 30)  # at least and at most
+
+_guard = Decorations()
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Workbench:
         n_recent: int = 8,
         on_over_limit: Callable[[Job, int], None] = lambda job, peak: None,
     ) -> None:
-        self._root = root
+        self._root = root.absolute()
         self._on_over_limit = on_over_limit
         self._cache = FoldCache(room_for_cache() if cache_bytes is None else cache_bytes)
         self._families: dict[str, Family] = {}
@@ -167,8 +174,7 @@ class Workbench:
         """``(n_rows,)`` labels of that table as the families fit them; pseudo labels are a fold's own."""
         if self.extra is None:
             return self.problem.fit_y
-        more = self.extra.labels[fold]
-        more = np.log1p(more) if self.problem.goal.log1p else more
+        more = self.problem.to_fit(self.extra.labels[fold])
         return np.concatenate([self.problem.fit_y, more.astype(self.problem.fit_y.dtype)])
 
     def extra_rows(self, valid: NDArray[np.int64], fold: int) -> NDArray[np.int64]:
@@ -206,15 +212,17 @@ class Workbench:
             )
 
     def run(self, job: Job) -> JobResult:
-        """Do the job; any error becomes a fault of the result."""
+        """Do the job; any error becomes a fault of the result, and the working directory stays what it was."""
         began = time.perf_counter()
-        with PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
+        with staying(self._root), PeakWatch(job.ram_limit_bytes, lambda peak: self._on_over_limit(job, peak)) as watch:
             self._watch = watch
             try:
                 self.check_features(job)
                 result = finish_member(self, job) if job.fold is None else fit_fold(self, job, job.fold)
-            except Exception as error:  # a failing fold must end one trial, never the worker
-                fault = Fault(_reason(error), f"{type(error).__name__}: {error}", traceback.format_exc()[-4000:])
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a failing fold, or one that calls sys.exit, ends one trial, not the worker
+                fault = Fault(_reason(error), words_of(error), traceback.format_exc()[-4000:])
                 result = JobResult(job, 0.0, fault=fault)
         return replace(
             result,
@@ -300,17 +308,22 @@ def fit_fold(bench: Workbench, job: Job, fold: int) -> JobResult:
     fitted = family.fit_fold(task)
     _check_device(family, job, fitted)
     by_curve = family.stopping == "cv-curve"
-    valid = None if by_curve and _curve_is_metric(bench.problem) else _predict_valid(bench, fitted, task)
-    provisional = _provisional(bench.problem, fitted, task, valid)
+    curve = _curve(bench.problem, fitted)
+    floor = bench.problem.floor_of(job.repeat, fold)
+    valid = None
+    if not by_curve or not _curve_is_metric(bench.problem) or floor is not None:
+        valid = _predict_valid(bench, fitted, task, floor)
+    provisional = _provisional(bench.problem, curve, task, valid)
     inner_round = _inner_round(bench.problem, family, task) if by_curve and fold == 0 else None
     record = _fit_record(bench, job, fold, task, fitted, time.perf_counter() - began)
-    store.save_fitted(fitted.save, fitted.curve, {**record, "provisional": provisional, "inner_round": inner_round})
+    store.save_fitted(fitted.save, curve, {**record, "provisional": provisional, "inner_round": inner_round})
     note_fit(bench.problem.folder, job)
     if by_curve:
         bench.remember(job, fold, fitted)
     else:
         assert valid is not None
-        store.save_done(valid, _predict_test(bench.problem, family, fitted, None), {"round": None})
+        test = _predict_test(bench.problem, family, fitted, None, bench.problem.units, floor)
+        store.save_done(valid, test, {"round": None})
     return JobResult(job, 0.0, provisional, facts=fitted.facts)
 
 
@@ -324,9 +337,11 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
         if store.state(verify=True) != "done":
             fitted = bench.recall(job, fold, store)
             task = bench.fold_task(job, fold)
-            valid = _predict(problem, fitted, task.table.take(task.valid_rows), rounds[fold])
-            store.save_done(valid, _predict_test(problem, family, fitted, rounds[fold]), {"round": rounds[fold]})
-    oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, np.float32)
+            units, floor = problem.units_of(store.fitted()), problem.floor_of(job.repeat, fold)
+            valid = _predict(fitted, task.table.take(task.valid_rows), rounds[fold], units, floor)
+            test = _predict_test(problem, family, fitted, rounds[fold], units, floor)
+            store.save_done(valid, test, {"round": rounds[fold]})
+    oof = np.full((problem.data.train.n_rows, problem.goal.n_outputs), np.nan, problem.goal.dtype)
     for fold, store in enumerate(stores):
         oof[problem.plan.split(job.repeat, fold)[1]] = store.valid()
     scores = score_oof(problem.judge, oof, job.repeat)
@@ -349,7 +364,7 @@ def finish_member(bench: Workbench, job: Job) -> JobResult:
     return JobResult(job, 0.0, scores=scores)
 
 
-def refit(bench: Workbench, job: Job) -> NDArray[np.float32]:
+def refit(bench: Workbench, job: Job) -> Outputs:
     """The test rows ``(n_test, n_outputs)`` predicted by one model of all rows, which is stored beside the folds.
 
     What is stored already is not made again; for another test file only the prediction is.
@@ -368,21 +383,27 @@ def refit(bench: Workbench, job: Job) -> NDArray[np.float32]:
         note_fit(problem.folder, job)
     else:
         fitted = family.load(store.path)
-    test = _predict(problem, fitted, problem.data.test, None)
+    floor = problem.floor_of(job.repeat, None)
+    test = _predict(fitted, problem.data.test, None, problem.units_of(store.fitted()), floor)
     store.save_done(None, test, {"round": None, "test_fingerprint": test_file})
     return test
 
 
-def mean_prediction(problem: Problem, predictions: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def mean_prediction(problem: Problem, predictions: Sequence[Outputs]) -> Outputs:
     """Mean over fold models ``(n_rows, n_outputs)``, taken where the families fit (in logs for RMSLE)."""
+    exact = [np.asarray(prediction, np.float64) for prediction in predictions]
     if problem.goal.log1p:
-        return np.asarray(np.expm1(np.mean([np.log1p(p) for p in predictions], axis=0)), np.float32)
-    return np.asarray(np.mean(predictions, axis=0, dtype=np.float64), np.float32)
+        mean = np.expm1(np.mean([np.log1p(prediction) for prediction in exact], axis=0))
+    else:
+        mean = np.mean(exact, axis=0)
+    return np.asarray(mean, problem.goal.dtype)
 
 
 def library_versions() -> dict[str, str]:
     """Versions that a member's numbers depend on."""
-    return dict(_library_versions())
+    with _guard("looking for the versions of libraries"):
+        return dict(_library_versions())
+    return {}
 
 
 @cache
@@ -437,6 +458,7 @@ def _fit_record(
         "repeat": job.repeat,
         "seed": task.seed,
         "seconds": seconds,
+        **({} if bench.problem.units is None else {"units": bench.problem.units.to_json()}),
         "facts": fitted.facts if bench.extra is None else {**fitted.facts, "extra": _extra_facts(bench, task)},
         "slot": job.slot,
         "threads": job.threads,
@@ -453,24 +475,58 @@ def _extra_facts(bench: Workbench, task: FoldTask) -> dict[str, Any]:
 
 
 def _predict_test(
-    problem: Problem, family: Family, fitted: FittedFold, round: int | None
-) -> NDArray[np.float32] | None:
+    problem: Problem,
+    family: Family,
+    fitted: FittedFold,
+    round: int | None,
+    units: FitUnits | None,
+    floor: ChanceFloor | None,
+) -> Outputs | None:
     """A fold model's share in the test prediction; None where a model of all rows makes it alone."""
-    return None if family.refits else _predict(problem, fitted, problem.data.test, round)
+    return None if family.refits else _predict(fitted, problem.data.test, round, units, floor)
 
 
-def _predict(problem: Problem, fitted: FittedFold, table: Any, round: int | None) -> NDArray[np.float32]:
-    prediction = problem.to_output(fitted.predict(table, round))
+def _predict(
+    fitted: FittedFold, table: Table, round: int | None, units: FitUnits | None, floor: ChanceFloor | None
+) -> Outputs:
+    prediction = model_outputs(fitted, table, round, units, floor)
     if not np.isfinite(prediction).all():
         bad = int((~np.isfinite(prediction)).any(axis=1).sum())
         raise FloatingPointError(f"{bad} of {len(prediction)} rows have no finite prediction")
     return prediction
 
 
-def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask) -> NDArray[np.float32]:
+def model_outputs(
+    fitted: FittedFold,
+    table: Table,
+    round: int | None,
+    units: FitUnits | None,
+    floor: ChanceFloor | None = None,
+) -> Outputs:
+    """A fitted model's prediction ``(n_rows, n_outputs)`` in the units that are stored and scored.
+
+    Args:
+        units: of values that it fitted; None for classes.
+        floor: of the chances of classes that its train rows lack, see :meth:`Problem.floor_of`.
+    """
+    raw = fitted.predict(table, round)
+    if units is None:
+        return lifted(raw, floor)
+    return units.to_output(raw)
+
+
+def _curve(problem: Problem, fitted: FittedFold) -> NDArray[np.float64] | None:
+    """The learning curve in the metric's units."""
+    if fitted.curve is None or problem.units is None:
+        return fitted.curve
+    return problem.units.to_curve(fitted.curve)
+
+
+def _predict_valid(bench: Workbench, fitted: FittedFold, task: FoldTask, floor: ChanceFloor | None) -> Outputs:
     """Validation rows at the fold's own best round: good enough for a provisional score."""
-    round = None if fitted.curve is None else _own_best(bench.problem, fitted.curve)
-    return _predict(bench.problem, fitted, task.table.take(task.valid_rows), round)
+    problem = bench.problem
+    round = None if fitted.curve is None else _own_best(problem, fitted.curve)
+    return _predict(fitted, task.table.take(task.valid_rows), round, problem.units, floor)
 
 
 def _own_best(problem: Problem, curve: NDArray[np.float64]) -> int:
@@ -483,10 +539,10 @@ def _curve_is_metric(problem: Problem) -> bool:
     return names.get(problem.metric.name) == problem.goal.monitor
 
 
-def _provisional(problem: Problem, fitted: FittedFold, task: FoldTask, valid: NDArray[np.float32] | None) -> float:
+def _provisional(problem: Problem, curve: NDArray[np.float64] | None, task: FoldTask, valid: Outputs | None) -> float:
     if valid is None:
-        assert fitted.curve is not None
-        return float(fitted.curve[_own_best(problem, fitted.curve) - 1])
+        assert curve is not None
+        return float(curve[_own_best(problem, curve) - 1])
     judge = problem.judge
     y = judge.y[task.valid_rows]
     if not judge.needs_labels:
@@ -505,9 +561,10 @@ def _check_device(family: Family, job: Job, fitted: FittedFold) -> None:
 
 def note_fit(folder: Folder, job: Job) -> None:
     """One line per fold that was really fitted, so that it can be counted afterwards that none was fitted twice."""
-    folder.logs.mkdir(exist_ok=True)
-    with open(folder.logs / "fits.log", "a") as file:
-        file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
+    with _guard("the line in fits.log"):
+        folder.logs.mkdir(exist_ok=True)
+        with open(folder.logs / "fits.log", "a") as file:
+            file.write(f"{job.member} {job.repeat} {'all' if job.fold is None else job.fold}\n")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,10 +1,13 @@
 """Who may touch a competition folder: one driver, and its workers."""
 
 import fcntl
+import logging
 import os
 import socket
 import time
 import warnings
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +15,22 @@ from types import TracebackType
 from foldsmith.problem.errors import ContractError, FoldsmithWarning
 from foldsmith.problem.folder import Folder
 from foldsmith.problem.lock_files import LockFile, NoLocksError, try_flock
+from foldsmith.search.processes import holders_of, names_of
 
 MAX_SEATS = 16
+PATIENCE_SECONDS = 1.0  # with workers of a driver that ended a moment ago, before anybody is told
+
+logger = logging.getLogger(__name__)
+_held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """A forked child holds what its parent held for as long as it lives; it has no use for it."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 class FolderLock:
@@ -52,6 +69,7 @@ class FolderLock:
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         self._file = file
+        _held.add(self)
         return True
 
     def _try(self, file: int) -> bool:
@@ -67,6 +85,7 @@ class FolderLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+            _held.discard(self)
 
     def __enter__(self) -> "FolderLock":
         if self._file is None and not self.acquire():
@@ -109,12 +128,19 @@ def lock_machine(path: Path) -> str | None:
     return None if machine == socket.gethostname() else machine
 
 
-def claim_driver(folder: Folder, *, is_shared: bool = False, wait_seconds: float = 60.0) -> tuple[FolderLock, Folder]:
+def claim_driver(
+    folder: Folder,
+    *,
+    is_shared: bool = False,
+    wait_seconds: float = 60.0,
+    say: Callable[[str], None] = lambda message: None,
+) -> tuple[FolderLock, Folder]:
     """Become a driver of the folder, once the workers of a killed driver are gone.
 
     Args:
         is_shared: the study lies in a database, so that others may drive beside this one. They leave each other's
             trials alone by leases, and there is no waiting for workers that may be theirs.
+        say: for people; told at once whom this waits for.
 
     Returns:
         The lock, and the folder as seen from the seat that was free.
@@ -129,7 +155,7 @@ def claim_driver(folder: Folder, *, is_shared: bool = False, wait_seconds: float
             if lock.is_claimed:
                 _warn_of_claims(seated.driver_lock)
             if not is_shared:
-                _wait_for_workers(lock, folder.workers_lock, wait_seconds)
+                _wait_for_workers(lock, folder.workers_lock, wait_seconds, say)
             return lock, seated
     machine = lock_machine(folder.driver_lock)
     where = f" on {machine}" if machine else ""
@@ -154,11 +180,30 @@ def _warn_of_claims(path: Path) -> None:
     )
 
 
-def _wait_for_workers(lock: FolderLock, workers_lock: Path, wait_seconds: float) -> None:
+def _wait_for_workers(lock: FolderLock, workers_lock: Path, wait_seconds: float, say: Callable[[str], None]) -> None:
     leftover = FolderLock(workers_lock)
-    if not leftover.acquire(wait_seconds=wait_seconds):
+    soon = min(PATIENCE_SECONDS, wait_seconds)
+    if leftover.acquire(wait_seconds=soon):
+        leftover.release()
+        return
+    message = f"waiting up to {wait_seconds:g} s for {_leftover_workers(workers_lock)} to end"
+    logger.warning(message)
+    say(message)
+    if not leftover.acquire(wait_seconds=wait_seconds - soon):
         lock.release()
         raise ContractError(
-            f"workers of an earlier run still hold {workers_lock} after {wait_seconds:g} s; end them, then try again"
+            f"{_leftover_workers(workers_lock)} still run after {wait_seconds:g} s and hold {workers_lock}; "
+            f"end them{_how_to_end(holders_of(workers_lock))}, then try again"
         )
     leftover.release()
+
+
+def _leftover_workers(workers_lock: Path) -> str:
+    pids = holders_of(workers_lock)
+    if not pids:
+        return "workers of an earlier run (of another user, or on another machine)"
+    return f"workers of an earlier run ({'processes' if len(pids) > 1 else 'process'} {names_of(pids)})"
+
+
+def _how_to_end(pids: list[int]) -> str:
+    return f" with 'kill -9 {' '.join(map(str, pids))}'" if pids else ""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 720, 320
 MAX_POINTS = 200
 MAX_CURVES = 20
+RESOLUTION = 1e-9  # of an axis, in parts of its values
+SMALLEST, LARGEST = 1e-290, 1e300  # what an axis can show
 
 # Dark enough for the picture's own light ground; the fold numbers below the dots are the legend.
 _COLOURS = (
@@ -118,13 +120,14 @@ def _curves(folds: Sequence[FoldShape], left: float, right: float, name: str) ->
     for fold, curve in zip(shown, curves, strict=True):
         picked = thinned_rows(len(curve))
         picked = picked[np.isfinite(curve[picked])]
-        xs, ys = panel.x(picked + 1), panel.y(curve[picked])  # type: ignore[arg-type]
+        shown_values = np.clip(curve[picked], -LARGEST, LARGEST)
+        xs, ys = panel.x(picked + 1), panel.y(shown_values)  # type: ignore[arg-type]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs.tolist(), ys.tolist(), strict=True))  # type: ignore[attr-defined]
         parts.append(f'<polyline class="c" stroke="{_colour(fold)}" points="{points}"/>')
     parts.append("</g>")
     for fold, curve in zip(shown, curves, strict=True):
         if fold.round is not None and 1 <= fold.round <= len(curve) and math.isfinite(curve[fold.round - 1]):
-            y = min(max(panel.y(curve[fold.round - 1]), panel.top), panel.bottom)
+            y = _inside(panel, float(curve[fold.round - 1]))
             parts.append(_dot(panel.x(fold.round), y, fold, f"fold {fold.number}: round {fold.round}"))
     return parts
 
@@ -166,7 +169,7 @@ def _dots(
     step = math.ceil(len(numbers) / 15)  # more labels would run into each other
     parts = _frame(panel, f"{name} by fold", numbers[::step], has_x_grid=False)
     if has_mean and mean is not None:
-        top, bottom, middle = panel.y(mean + band), panel.y(mean - band), panel.y(mean)
+        top, middle, bottom = (_inside(panel, value) for value in (mean + band, mean, mean - band))
         label = f"mean {mean:.5g} ± {band:.2g}" if band else f"mean {mean:.5g}"
         parts += [
             f'<rect x="{left}" y="{top:.1f}" width="{right - left}" height="{bottom - top:.1f}" fill="#64748b" '
@@ -176,8 +179,12 @@ def _dots(
         ]
     return [
         *parts,
-        *(_dot(panel.x(fold.number), panel.y(fold.score or 0.0), fold, _dot_title(fold)) for fold in scored),
+        *(_dot(panel.x(fold.number), _inside(panel, fold.score or 0.0), fold, _dot_title(fold)) for fold in scored),
     ]
+
+
+def _inside(panel: _Panel, value: float) -> float:
+    return min(max(panel.y(value), panel.top), panel.bottom)
 
 
 def _dot_title(fold: FoldShape) -> str:
@@ -214,8 +221,17 @@ def _frame(panel: _Panel, title: str, x_ticks: Sequence[float], *, has_x_grid: b
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
-    """A little more than the values' range, and never nothing."""
-    room = 0.06 * (high - low) or 0.02 * abs(high) or 1.0
+    """A little more than the values' range, and never nothing.
+
+    Values that differ in their last digits only are drawn as equal: no axis could tell them apart. Neither end is so
+    large that the range between them is infinite.
+    """
+    low, high = max(low, -LARGEST), min(high, LARGEST)
+    low, high = min(low, high), max(low, high)
+    size = max(abs(low), abs(high))
+    room = 0.06 * (high - low)
+    if high - low <= RESOLUTION * size or room < SMALLEST:
+        room = 0.02 * size if size >= SMALLEST / RESOLUTION else 1.0
     return low - room, high + room
 
 

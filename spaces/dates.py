@@ -16,7 +16,7 @@ _MISSING = np.iinfo(np.int64).min
 def date_parts(table: Table) -> Matrix:
     """Calendar parts of every datetime column, ``(n_rows, 8 * n_datetime)``, NaN where the date is missing."""
     parts = np.full((table.n_rows, len(DATE_PARTS) * table.datetimes.shape[1]), np.nan, dtype=np.float32)
-    for number in range(table.datetimes.shape[1]):
+    for number, name in enumerate(table.schema.datetime):
         stamp = np.asarray(table.datetimes[:, number])
         known = stamp != _MISSING
         when = stamp[known].view("datetime64[us]")
@@ -24,7 +24,7 @@ def date_parts(table: Table) -> Matrix:
         month = when.astype("datetime64[M]")
         day = when.astype("datetime64[D]")
         columns = (
-            stamp[known] / _DAY,
+            table.schema.shift(name).reduce(stamp[known] / _DAY),
             year.astype(int) + 1970,
             (month - year).astype(int) + 1,
             (day - month).astype(int) + 1,

@@ -165,7 +165,7 @@ class DenseEncoder:
         """Fit medians, scales, indicators and levels on ``rows``; without the target, there are no target means."""
         text = TextEncoder.fit(table, rows, seed)
         part = table.take(rows)
-        fillers = find_fillers(part.numeric)
+        fillers = find_fillers(part.numeric, [table.schema.shift(name) for name in table.schema.numeric])
         numbers = _numbers(part, text, fillers)
         missing = np.isnan(numbers)
         center = _nan_median(numbers)

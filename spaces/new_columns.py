@@ -9,7 +9,7 @@ import pandas as pd
 from foldsmith.problem import cells
 from foldsmith.problem.columns import Column, Kind
 from foldsmith.problem.errors import InputError
-from foldsmith.problem.tables import Schema
+from foldsmith.problem.tables import Schema, shift_of
 
 _NUMBERS = ("floating", "integer", "mixed-integer-float", "boolean", "decimal")
 
@@ -88,7 +88,7 @@ def _listed(names: Any) -> str:
 
 def schema_of(reference: str, made: pd.DataFrame) -> Schema:
     """The kinds of new columns, from their dtypes, and the levels of the categorical ones."""
-    columns, categories, formats = [], {}, {}
+    columns, categories, formats, shifts = [], {}, {}, {}
     for name in made.columns:
         series = made[name]
         if series.isna().all():
@@ -99,7 +99,9 @@ def schema_of(reference: str, made: pd.DataFrame) -> Schema:
             categories[name] = tuple(sorted(cells.distinct(cells.strings(series))))
         elif kind == "datetime":
             formats[name] = cells.ISO
-    return Schema(tuple(columns), categories, formats)
+        elif kind == "numeric" and (shift := shift_of(series)) is not None:
+            shifts[name] = shift
+    return Schema(tuple(columns), categories, formats, shifts)
 
 
 def _kind(reference: str, name: str, series: pd.Series) -> Kind:

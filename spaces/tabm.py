@@ -157,7 +157,7 @@ def _record(task: FoldTask, inputs: NetInputs, matrix: Matrix) -> dict[str, Any]
 
 def bin_edges(column: Matrix, n_bins: int) -> list[float]:
     """Ascending quantiles, at least two and at most ``n_bins + 1``."""
-    edges: list[float] = _quantiles(column, n_bins + 1)[0].tolist()
+    edges: list[float] = next(_quantiles(column[:, None], n_bins + 1))[0].tolist()
     return edges if len(edges) > 1 else [edges[0] - 1, edges[0] + 1]
 
 

@@ -96,6 +96,8 @@ def make_problem(tmp_path: Path) -> Callable[..., Problem]:
         paths = write_files(
             tmp_path / "data", usual_train if train is None else train, usual_test if test is None else test
         )
+        if kind == "multiclass" and options.get("metric") == "qwk":
+            options.setdefault("classes", ("calm", "fair", "wild"))  # words have no order of their own
         request = SetupRequest(paths["train"], paths["test"], **{"target": "y", "n_folds": 3, **options})
         init(tmp_path / name, request)
         return open_problem(tmp_path / name, freeze=True)

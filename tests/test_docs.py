@@ -1,5 +1,6 @@
 """What README says is run, and its table of commands is the command line's own."""
 
+import doctest
 import json
 import os
 import re
@@ -171,3 +172,10 @@ def test_own_family_takes_part(place: Path) -> None:
     assert command is not None
     out = run_shell(shlex.join(["cd", "comp"]) + "\n" + command[1], place)
     assert len(re.findall(r"nm-000\d", out)) == 5
+
+
+@pytest.mark.parametrize("page", ["numbers.md", "target.md"])
+def test_examples_of_the_pages_are_true(page: str) -> None:
+    path = Path(__file__).parent.parent / "docs" / page
+    failed, tried = doctest.testfile(str(path), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried and not failed

@@ -11,7 +11,7 @@ from foldsmith.problem.audit.exam import Exam
 from foldsmith.problem.audit.findings import Finding, by_severity
 from foldsmith.problem.audit.judge import metric_mismatches, sample_submission
 from foldsmith.problem.audit.leaks import ids_and_order, permuted_rows, target_copies, target_encodings
-from foldsmith.problem.audit.structure import ignored_groups, time_leaks
+from foldsmith.problem.audit.structure import ignored_groups, missing_classes, time_leaks
 from foldsmith.problem.contract import Problem
 
 Check = Callable[[Exam], Iterator[Finding]]
@@ -19,6 +19,7 @@ Check = Callable[[Exam], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     metric_mismatches,
     sample_submission,
+    missing_classes,
     constant_columns,
     time_leaks,
     repeated_rows,

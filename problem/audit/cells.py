@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from foldsmith.problem.audit.exam import Exam
 from foldsmith.problem.audit.findings import Finding
 from foldsmith.problem.cells import numbers
-from foldsmith.problem.reading import MISSING_TOKENS
+from foldsmith.problem.reading import MISSING_TOKENS, is_csv, read_words
 
 LIKE_MISSING = {"?", "-", "--", ".", "none", "missing", "unknown", "nil", "-999", "-9999", "#value!", "n.a."}
 MAX_SHOWN = 3
@@ -70,24 +70,14 @@ def _values(levels: tuple[str, ...]) -> list[float]:
 
 def tokens_read_as_missing(exam: Exam) -> Iterator[Finding]:
     """Cells such as NA or null in columns of words: read as missing beside empty ones, they may mean something else."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
     path = exam.problem.data.paths[0]
     schema = exam.train.schema
     names = [name for i, name in enumerate(schema.categorical) if (exam.train.codes[:, i] < 0).any()]
-    if not names or not path.name.lower().endswith((".csv", ".csv.gz")):
+    if not names or not is_csv(path):
         return
-    try:
-        options = pc.ConvertOptions(
-            include_columns=names, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        )
-        with pa.input_stream(str(path), compression="detect") as file:
-            table = pc.read_csv(file, convert_options=options)
-    except (pa.ArrowException, OSError):
-        return  # odd quoting that pandas reads: the check is not worth a second parser
+    table = read_words(path, columns=names, as_text=names)
     for name in names:
-        counts = Counter(cell for cell in table.column(name).to_pylist() if cell in MISSING_TOKENS)
+        counts = Counter(cell for cell in table[name].fillna("") if cell in MISSING_TOKENS)
         spelled = {token: count for token, count in counts.items() if token.strip()}
         if spelled and len(counts) > 1:
             token, count = max(spelled.items(), key=lambda item: item[1])
@@ -95,7 +85,7 @@ def tokens_read_as_missing(exam: Exam) -> Iterator[Finding]:
                 "read_as_missing",
                 "warning",
                 f"{name} has {count} cells {token!r} and {sum(counts.values()) - count} others, all missing here",
-                f"if {token!r} means something, write it otherwise (None is kept as a category)",
+                f"if {token!r} means something, name the column in keep_na under [data] of foldsmith.toml",
                 (name,),
                 sum(counts.values()),
                 evidence=dict(counts),

@@ -77,17 +77,14 @@ class Exam:
         """Every feature column but texts."""
         schema = self.train.schema
         for i, name in enumerate(schema.numeric):
-            yield ExamColumn(name, "numeric", _floats(self.train.numeric[:, i]), _floats(self.test.numeric[:, i]))
+            restore = schema.shift(name).restore
+            yield ExamColumn(name, "numeric", restore(self.train.numeric[:, i]), restore(self.test.numeric[:, i]))
         for i, name in enumerate(schema.categorical):
             yield ExamColumn(name, "categorical", _codes(self.train.codes[:, i]), _codes(self.test.codes[:, i]))
         for i, name in enumerate(schema.datetime):
             yield ExamColumn(
                 name, "datetime", _seconds(self.train.datetimes[:, i]), _seconds(self.test.datetimes[:, i])
             )
-
-
-def _floats(values: NDArray[np.float32]) -> Floats:
-    return np.asarray(values, np.float64)
 
 
 def _codes(codes: NDArray[np.int32]) -> Floats:

@@ -8,6 +8,7 @@ import pandas as pd
 from foldsmith.problem.audit.exam import Exam
 from foldsmith.problem.audit.findings import Finding
 from foldsmith.problem.errors import FoldsmithError
+from foldsmith.problem.ids import same_column
 from foldsmith.problem.reading import read_frame
 
 RARE = 0.05
@@ -70,8 +71,9 @@ def sample_submission(exam: Exam) -> Iterator[Finding]:
         frame = read_frame(path)
     except FoldsmithError:
         return  # 'init' refuses what cannot be read
-    id_column = exam.problem.data.id_column
-    values = frame.drop(columns=[id_column] if id_column in frame.columns else [])
+    id_column = exam.problem.data.test_id_column
+    same = None if id_column is None else same_column(id_column, list(frame.columns))
+    values = frame.drop(columns=[] if same is None else [same])
     if values.shape[1] != 1 or not exam.is_classification:
         return
     cells = values.iloc[:, 0]

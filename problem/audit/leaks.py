@@ -182,7 +182,7 @@ def id_numbers(ids: list[str]) -> Floats | None:
 def permuted_rows(exam: Exam) -> Iterator[Finding]:
     """Test rows whose features do not go with their ids, though they do in train (L18)."""
     data = exam.problem.data
-    if data.id_column is None or exam.test.n_rows < 50:
+    if data.id_column is None or data.test_id_column is None or exam.test.n_rows < 50:
         return
     ids = id_numbers(data.train_ids), id_numbers(data.test_ids)
     if ids[0] is None or ids[1] is None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from foldsmith.problem.audit.exam import Exam, ExamColumn, Floats, explained, explained_by_level
 from foldsmith.problem.audit.findings import Finding
+from foldsmith.problem.floors import classes_missing_in_folds, missing_classes_sentence
 
 GROUP_GAP = 0.1  # of the explained share, from which a column ties rows together
 CERTAIN_GAP = 0.3
@@ -96,6 +97,24 @@ def _respects(exam: Exam, group: Grouping) -> bool:
     folds = exam.problem.plan.valid_fold[0][rows]
     under_plan = explained(values, exam.y[rows], is_classification=exam.is_classification, folds=folds)
     return under_plan < group.across + GROUP_GAP
+
+
+def missing_classes(exam: Exam) -> Iterator[Finding]:
+    """Classes that the train rows of some fold lack, or that train lacks altogether."""
+    if not exam.is_classification:
+        return
+    plan, target, y = exam.problem.plan, exam.problem.data.target, exam.problem.data.y
+    missing = classes_missing_in_folds(plan, y, len(target.classes))
+    if missing:
+        yield Finding(
+            "missing_class",
+            "warning",
+            missing_classes_sentence(missing, plan, y, target.classes),
+            "take other folds in which every class has train rows (fewer blocks, another scheme), or merge the class",
+            (target.name,),
+            int(sum((y == code).sum() for code in missing)),
+            {target.classes[code]: [fold + 1 for fold in folds] for code, folds in missing.items()},
+        )
 
 
 def time_leaks(exam: Exam) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from foldsmith.search.executors.base import Capabilities, Executor
 from foldsmith.search.jobs import Job, JobResult, Workbench
+from foldsmith.search.processes import Offspring
 from foldsmith.search.slots import Layout
 
 
@@ -14,8 +15,9 @@ class InlineExecutor(Executor):
     capabilities = Capabilities(isolates_faults=False, can_kill=False, runs_beside=False)
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, Layout(1))
-        self._bench = Workbench(root)
+        super().__init__(root.absolute(), Layout(1))
+        self._bench = Workbench(self.root)
+        self._offspring = Offspring()
         self._job: Job | None = None
 
     def start(self) -> None:
@@ -35,12 +37,14 @@ class InlineExecutor(Executor):
         if self._job is None:
             return []
         job, self._job = self._job, None
-        return [self._bench.run(job)]
+        with self._offspring.watched():
+            return [self._bench.run(job)]
 
     def kill(self, slot: int) -> None:
         """Forget a job that has not begun."""
         self._job = None
 
     def shutdown(self) -> None:
-        """Nothing to end."""
+        """End what the families started and left behind."""
         self._job = None
+        self._offspring.kill()

@@ -1,63 +1,70 @@
-"""Jobs in spawned processes of this machine: ready in a second, for budgets too short for a cluster's start."""
+"""Jobs in processes of this machine: ready in a second, for budgets too short for a cluster's start."""
 
-import multiprocessing
+import contextlib
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import uuid
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from foldsmith.search.executors.base import Capabilities, Executor
-from foldsmith.search.executors.worker import (
-    DEVICE_ORDER,
-    NO_DEVICE,
-    THREAD_LIMITS,
-    cause_of_death,
-    die_over_limit,
-    die_with,
-    enter_worker,
-)
-from foldsmith.search.jobs import Fault, Job, JobResult, Workbench
+from foldsmith.search.executors.base import Capabilities, Executor, InfrastructureError
+from foldsmith.search.executors.serving import start_worker
+from foldsmith.search.executors.worker import DEVICE_ORDER, NO_DEVICE, THREAD_LIMITS, cause_of_death
+from foldsmith.search.jobs import Fault, Job, JobResult
+from foldsmith.search.processes import MARK, kill_marked, kill_tree, working_directory
 from foldsmith.search.slots import Layout, Slot
+
+# Between looks for workers that died while a child of theirs keeps the line open.
+LOOK_SECONDS = 0.25
+GOODBYE_SECONDS = 5.0
 
 
 @dataclass
 class _Worker:
     place: Slot
-    process: SpawnProcess
+    process: "subprocess.Popen[bytes]"
     connection: Connection
     job: Job | None = None
     killed: bool = False
 
+    @property
+    def is_dead(self) -> bool:
+        return self.process.poll() is not None
+
 
 class LocalExecutor(Executor):
-    """One long-lived process per slot, a pipe to each; a process that dies is replaced."""
+    """One long-lived process per slot, a line to each; a process that dies is replaced."""
 
     name = "local"
     capabilities = Capabilities(isolates_faults=True, can_kill=True, runs_beside=True)
 
     def __init__(self, root: Path, layout: Layout) -> None:
-        super().__init__(root, layout)
+        super().__init__(root.absolute(), layout)
         self._workers: dict[int, _Worker] = {}
+        self._folder = working_directory(self.root)  # a family or a notebook may move on
+        self._mark = uuid.uuid4().hex
 
     def start(self) -> None:
-        """Spawn the workers; they warm up while the driver goes on."""
+        """Start the workers; they warm up while the driver goes on.
+
+        Raises:
+            InfrastructureError: the system gives no process.
+        """
         for slot in self.slots:
             self._workers[slot.number] = self._spawn(slot)
 
     def _spawn(self, slot: Slot) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, str(self.root), slot.number), daemon=True)
-        # Read by the libraries when the child imports them.
-        with _environment({**THREAD_LIMITS, **DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": slot.gpu or NO_DEVICE}):
-            process.start()
-        theirs.close()
-        return _Worker(slot, process, ours)
+        # Read by the libraries when the worker imports them.
+        own = {**THREAD_LIMITS, **DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": slot.gpu or NO_DEVICE, MARK: self._mark}
+        folder = self._folder if self._folder.is_dir() else self.root
+        try:
+            process, connection = start_worker(self.root, slot.number, environment={**os.environ, **own}, folder=folder)
+        except OSError as error:
+            raise InfrastructureError(f"the worker of {slot.name} could not be started ({error})") from error
+        return _Worker(slot, process, connection)
 
     def running(self) -> dict[int, Job]:
         """Jobs by slot."""
@@ -67,9 +74,11 @@ class LocalExecutor(Executor):
         """Send the job to the slot's worker, replacing it if it died meanwhile."""
         worker = self._workers[slot]
         assert worker.job is None, "the slot is taken"
+        if worker.is_dead:  # while it was idle
+            worker = self._replace(worker)
         try:
             worker.connection.send(job)
-        except ConnectionError:  # it died while it was idle
+        except OSError:  # just now
             worker = self._replace(worker)
             worker.connection.send(job)
         worker.job = job
@@ -79,17 +88,26 @@ class LocalExecutor(Executor):
         busy = {worker.connection: worker for worker in self._workers.values() if worker.job is not None}
         if not busy:
             time.sleep(timeout_seconds)
-        ready = wait(list(busy), timeout_seconds) if busy else []
-        return [self._collect(worker) for connection, worker in busy.items() if connection in ready]
+        give_up = time.monotonic() + timeout_seconds
+        while busy:
+            left = give_up - time.monotonic()
+            ready = wait(list(busy), max(0.0, min(left, LOOK_SECONDS)))
+            ended = [worker for connection, worker in busy.items() if connection in ready or worker.is_dead]
+            if ended or left <= LOOK_SECONDS:
+                return [self._collect(worker) for worker in ended]
+        return []
 
     def _collect(self, worker: _Worker) -> JobResult:
         assert worker.job is not None
         job, worker.job = worker.job, None
         try:
+            # Dead with nothing said: the line may still be open in a child that it left behind.
+            if worker.is_dead and not worker.connection.poll():
+                raise EOFError
             result: JobResult = worker.connection.recv()
             is_dead = worker.killed
         except (EOFError, OSError):  # it died, perhaps in the middle of a result
-            worker.process.join(5)
+            _await_end(worker)
             fault, peak = self._fault(worker)
             result = JobResult(job, 0.0, fault=fault, peak_bytes=peak)
             is_dead = True
@@ -98,6 +116,8 @@ class LocalExecutor(Executor):
         return result
 
     def _replace(self, worker: _Worker) -> _Worker:
+        kill_tree(worker.process.pid)
+        _await_end(worker)
         worker.connection.close()
         fresh = self._workers[worker.place.number] = self._spawn(worker.place)
         return fresh
@@ -105,50 +125,29 @@ class LocalExecutor(Executor):
     def _fault(self, worker: _Worker) -> tuple[Fault, int]:
         if worker.killed:
             return Fault("killed", "ended by the driver"), 0
-        code = worker.process.exitcode
+        code = worker.process.poll()
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         return cause_of_death(self.root, worker.place.number, how)
 
     def kill(self, slot: int) -> None:
-        """SIGKILL the worker; ``wait`` reports it and starts another."""
+        """SIGKILL the worker and what it started; ``wait`` reports it and starts another."""
         self._workers[slot].killed = True
-        self._workers[slot].process.kill()
+        kill_tree(self._workers[slot].process.pid)
 
     def shutdown(self) -> None:
-        """SIGKILL all workers: everything worth keeping is on disk."""
-        for worker in self._workers.values():
-            worker.process.kill()
-        for worker in self._workers.values():
-            worker.process.join(5)
-            worker.connection.close()
+        """SIGKILL all workers and what they started: everything worth keeping is on disk."""
+        workers = list(self._workers.values())
         self._workers.clear()
+        for worker in workers:
+            kill_tree(worker.process.pid)
+        for worker in workers:
+            _await_end(worker)
+            worker.connection.close()
+        if workers:
+            kill_marked(self._mark)
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables that a child started inside inherits; put back afterwards."""
-    kept = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _serve(connection: Connection, root: str, slot: int) -> None:
-    """A worker's life: take a job, do it, send the result, until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        die_with(parent.sentinel)
-    enter_worker(Path(root), slot)
-    bench = Workbench(
-        Path(root), on_over_limit=lambda job, peak: die_over_limit(Path(root), slot, job, peak_bytes=peak)
-    )
-    while True:
-        try:
-            job: Job = connection.recv()
-        except (EOFError, ConnectionError):
-            return
-        connection.send(bench.run(job))
+def _await_end(worker: _Worker) -> None:
+    """A killed process is gone at once, but for one that waits for a broken file system."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        worker.process.wait(GOODBYE_SECONDS)

@@ -5,6 +5,7 @@ import logging
 import os
 import tarfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from foldsmith.search.executors.worker import (
     enter_worker,
 )
 from foldsmith.search.jobs import Fault, Job, JobResult, Workbench, note_fit
+from foldsmith.search.processes import MARK
 from foldsmith.search.slots import HOME, Layout, Slot
 
 LOOK_FOR_NODES_SECONDS = 2.0
@@ -87,6 +89,8 @@ class _Worker:
 class RayExecutor(Executor):
     """Actors on a Ray of this machine that starts with the executor and ends with it, or on a cluster's nodes.
 
+    A Ray that the caller has started in this process is used as a cluster, and goes on when the executor ends.
+
     Args:
         address: of a Ray that runs already (``"auto"``, ``"host:6379"``); None starts one here.
         n_workers: CPU slots on each node of a cluster at most; 0 for one per core.
@@ -115,22 +119,28 @@ class RayExecutor(Executor):
         self._packed: Any = None
         self._looked_at = 0.0
         self._started_at = 0.0
+        self._membership: ray_cluster.Membership | None = None
+        self._mark = uuid.uuid4().hex
 
     def start(self) -> None:
         """Start or join Ray, and make one actor per slot."""
         self._started_at = time.monotonic()
-        if self._address is None:
-            ray_cluster.start_here(self.layout)
+        self._membership = ray_cluster.enter(self._address, self.layout, self._mark)
+        if self._is_alone:
             self._add_node(HOME, self.layout, node_id=None)
         else:
-            ray_cluster.join(self._address)
             self._look_for_nodes()
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the Ray is, or will be, this executor's own."""
+        return self._address is None if self._membership is None else self._membership.is_alone
 
     @property
     def slots(self) -> Sequence[Slot]:
         """The slots whose workers have arrived; before the start, those that this machine will have."""
         if not self._workers:
-            return self._slots_here if self._address is None else ()
+            return self._slots_here if self._is_alone else ()
         return [worker.slot for worker in self._workers.values() if worker.arrival is None]
 
     @property
@@ -165,7 +175,7 @@ class RayExecutor(Executor):
             "num_cpus": 1 if slot.gpu is None or layout.cores >= layout.n_slots else 0,
             "num_gpus": 0 if slot.gpu is None else int(10_000 / layout.per_gpu) / 10_000,
             "max_restarts": 0,
-            "runtime_env": {"env_vars": {**THREAD_LIMITS, **DEVICE_ORDER}},
+            "runtime_env": {"env_vars": {**THREAD_LIMITS, **DEVICE_ORDER, MARK: self._mark}},
         }
         if slot.gpu is None:
             options["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] = NO_DEVICE
@@ -174,7 +184,7 @@ class RayExecutor(Executor):
         actor = ray_module().remote(FoldWorker).options(**options).remote(slot.number)
         identity = MemberStore(Folder(self.root)).identity
         arrival = actor.arrive.remote(str(self.root), identity, self._shares_folder or slot.node == HOME)
-        is_known = self._address is None and slot.gpu is None
+        is_known = self._is_alone and slot.gpu is None
         return _Worker(slot, actor, arrival=None if is_known else arrival)
 
     def _look_for_nodes(self) -> None:
@@ -261,9 +271,9 @@ class RayExecutor(Executor):
         Raises:
             InfrastructureError: Ray's own daemons died, so that every later call would fail too.
         """
-        if self._address is None and ray_cluster.is_broken():
+        if self._is_alone and ray_cluster.is_broken():
             raise InfrastructureError("Ray broke down: one of its daemons died")
-        if self._address is not None and time.monotonic() - self._looked_at > LOOK_FOR_NODES_SECONDS:
+        if not self._is_alone and time.monotonic() - self._looked_at > LOOK_FOR_NODES_SECONDS:
             self._look_for_nodes()
         self._welcome()
         calls = {worker.call: worker for worker in self._workers.values() if worker.job is not None}
@@ -328,9 +338,8 @@ class RayExecutor(Executor):
         """An actor that died with its node says only that it died, and a new one would never start."""
         from ray.exceptions import LocalRayletDiedError, RaySystemError
 
-        alone = self._address is None
         if isinstance(error, LocalRayletDiedError | RaySystemError) or (
-            alone and (ray_cluster.is_broken() or not any(node["Alive"] for node in ray_module().nodes()))
+            self._is_alone and (ray_cluster.is_broken() or not any(node["Alive"] for node in ray_module().nodes()))
         ):
             raise InfrastructureError(f"Ray broke down ({type(error).__name__})") from error
 
@@ -365,12 +374,14 @@ class RayExecutor(Executor):
         ray_module().kill(self._workers[slot].actor)
 
     def shutdown(self) -> None:
-        """Kill the actors and leave Ray."""
+        """Kill the actors and leave Ray; one that was there before goes on."""
         ray = ray_module()
-        if ray.is_initialized() and not (self._address is None and ray_cluster.is_broken()):
-            for worker in self._workers.values():
-                ray.kill(worker.actor)
-        ray_cluster.stop()
+        if self._membership is not None:
+            if ray.is_initialized() and not (self._is_alone and ray_cluster.is_broken()):
+                for worker in self._workers.values():
+                    ray.kill(worker.actor)
+            self._membership.leave()
+            self._membership = None
         self._workers.clear()
         self._layouts.clear()
         self._node_ids.clear()

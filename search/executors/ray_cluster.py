@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from foldsmith.problem.errors import InputError, MissingPackageError
+from foldsmith.search.processes import MARK, kill_marked
 from foldsmith.search.slots import Layout, cut
 
 # Results only travel through the object store; tables are memory-mapped files and models stay on disk.
@@ -34,9 +35,104 @@ def ray_module() -> Any:
     return ray
 
 
-def start_here(layout: Layout) -> None:
+class Membership:
+    """This process's part in a Ray: one of its own, a cluster that it joined, or one that the caller had before.
+
+    A Ray that somebody else started in this process is used as a cluster that was joined; it is neither changed nor
+    shut down.
+
+    Args:
+        is_alone: nobody else works there, and it ends with this.
+        is_mine: this process entered it here, and leaves it.
+    """
+
+    def __init__(self, *, is_alone: bool, is_mine: bool, mark: str) -> None:
+        self.is_alone = is_alone
+        self._is_mine = is_mine
+        self._mark = mark
+
+    def leave(self) -> None:
+        """End or leave the Ray, unless it was there before; end what workers left behind."""
+        if self._is_mine:
+            try:
+                stop()
+            finally:
+                _claim.release()
+        kill_marked(self._mark)
+
+
+_claim = threading.Lock()  # of a process's one Ray; held while it is foldsmith's own
+
+
+def enter(address: str | None, layout: Layout, mark: str) -> Membership:
+    """Use the Ray that this process has, else join the one at ``address``, else start one for ``layout``.
+
+    Args:
+        mark: by which processes that workers leave behind are known.
+
+    Raises:
+        InputError: there is none at ``address``, or this process's Ray cannot be used.
+    """
+    ray = ray_module()
+    if not _claim.acquire(blocking=False):
+        raise InputError(
+            "another search in this process has started Ray for itself, and a process has one Ray only; "
+            "run this search with the executor 'local', or in a process of its own"
+        )
+    try:
+        is_theirs = bool(ray.is_initialized())
+        if is_theirs:
+            _check_theirs(address)
+        elif address is None:
+            _start_here(layout, mark)
+        else:
+            _join(address)
+    except BaseException:
+        _claim.release()
+        raise
+    if is_theirs:
+        _claim.release()  # others may use it as well
+    return Membership(is_alone=address is None and not is_theirs, is_mine=not is_theirs, mark=mark)
+
+
+def is_claimed() -> bool:
+    """Whether another search of this process has started Ray for itself."""
+    return _claim.locked()
+
+
+def _check_theirs(address: str | None) -> None:
+    """Refuse to mix up Rays."""
+    from ray.util.client import ray as client
+
+    if client.is_connected():  # type: ignore[no-untyped-call]
+        raise InputError(
+            "this process is connected to a Ray as a client (ray://), which cannot hold fold workers; call "
+            "ray.shutdown() first, or run the search with the executor 'local'"
+        )
+    mine = str(ray_module().get_runtime_context().gcs_address)
+    if address is not None and _resolved(address) not in (None, mine):
+        raise InputError(
+            f"this process works with the Ray at {mine} already, not with the one at {address!r}; call ray.shutdown() "
+            "first, or leave the address out"
+        )
+
+
+def _resolved(address: str) -> str | None:
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address(address)
+    except (ConnectionError, ValueError, RuntimeError, OSError):
+        return address
+
+
+def _start_here(layout: Layout, mark: str) -> None:
     """Start a Ray of this machine that offers what ``layout`` says, and ends with this process."""
-    with _prepared({"CUDA_VISIBLE_DEVICES": ",".join(layout.gpus)} if layout.gpus else {}):
+    # A worker's whole process group ends with it: what a family started does not stay behind.
+    environment = {MARK: mark, "RAY_process_group_cleanup_enabled": "true"}
+    if layout.gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(layout.gpus)
+    with _prepared(environment):
         ray_module().init(
             "local",  # without a word it would join whatever Ray was started on this machine before
             num_cpus=layout.n_slots,
@@ -69,7 +165,7 @@ def short_temp_dir() -> dict[str, str]:
     )
 
 
-def join(address: str) -> None:
+def _join(address: str) -> None:
     """Join a Ray that runs already, on this machine too.
 
     Raises:
@@ -102,11 +198,11 @@ def _call_at(address: str) -> None:
 @contextmanager
 def _prepared(environment: Mapping[str, str]) -> Iterator[None]:
     """The environment that Ray's processes inherit, and the handler of SIGTERM that ``ray.init`` would replace."""
+    usage = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
     # By default Ray leaves all GPUs visible to an actor that asked for none.
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    kept = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
+    own = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1", "RAY_USAGE_STATS_ENABLED": usage, **environment}
+    kept = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if is_main else None
     try:
@@ -115,7 +211,7 @@ def _prepared(environment: Mapping[str, str]) -> Iterator[None]:
         if is_main:
             signal.signal(signal.SIGTERM, handler)
         for name, value in kept.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def home_node() -> str:

@@ -1,9 +1,10 @@
-"""What every worker process does first: thread limits, a log, dying with its driver; and how it says why it died."""
+"""What every worker process does first: thread limits, a log, the workers' lock; and how it says why it died."""
 
 import faulthandler
 import os
+import signal
 import sys
-import threading
+from io import TextIOWrapper
 from pathlib import Path
 
 from foldsmith.problem.files import read_json, write_json
@@ -29,26 +30,29 @@ def enter_worker(root: Path, slot: int) -> None:
     folder = Folder(root)
     folder.logs.mkdir(parents=True, exist_ok=True)
     _last_words(root, slot).unlink(missing_ok=True)  # of an earlier worker whose driver died before it could read them
-    log = os.open(folder.logs / f"worker-{slot}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(log_path(root, slot), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)
-    os.close(log)
-    faulthandler.enable(sys.__stderr__ or sys.stderr)
+    if log > 2:
+        os.close(log)
+    for text in (sys.stdout, sys.stderr):
+        if isinstance(text, TextIOWrapper):  # what a family prints is in the log at once, and can always be spelled
+            text.reconfigure(line_buffering=True, errors="backslashreplace")
+    faulthandler.enable(2)
+    os.register_at_fork(after_in_child=_end_as_usual)
     _lock = FolderLock(folder.workers_lock, shared=True)
     _lock.acquire(wait_seconds=30)
 
 
-def die_with(descriptor: int) -> None:
-    """End this process as soon as ``descriptor`` reads end-of-file: its writer, the driver, is gone."""
+def _end_as_usual() -> None:
+    """Let a forked child end when it is told to: it inherits Ray's handler, which waits for a Ray it is no part of."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    def watch() -> None:
-        try:
-            while os.read(descriptor, 1):
-                pass
-        finally:
-            os._exit(1)
 
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+def log_path(root: Path, slot: int) -> Path:
+    """Where what a slot's worker prints goes."""
+    return Folder(root).logs / f"worker-{slot}.log"
 
 
 def die_over_limit(root: Path, slot: int, job: Job, peak_bytes: int) -> None:
@@ -79,7 +83,7 @@ def _last_words(root: Path, slot: int) -> Path:
 
 def log_tail(root: Path, slot: int, size: int = 4000) -> str:
     """The end of a slot's log, at most ``size`` characters."""
-    path = Folder(root).logs / f"worker-{slot}.log"
+    path = log_path(root, slot)
     if not path.exists():
         return ""
     with open(path, "rb") as file:

@@ -122,15 +122,20 @@ def write(path: Path, data: bytes | str) -> None:
         (b"", r"is empty \(0 bytes\); give a file with a header and rows"),
         (b"\n\n", r"is empty; give a file with a header and rows"),
         (b"id,size,weight,colour,y\n", r"has a header but no rows; give a file with data"),
-        (bytes(range(256)) * 40, r"is not a text file \(it has zero bytes\)"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(1, 32)) * 20, r"(is neither UTF-8 nor latin-1 text|; columns: \?PNG)"),
+        (bytes(range(256)) * 40, r"is not a text file \(it has zero bytes, the first in line 1\)"),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(range(1, 32)) * 20,
+            r"(, line \d+: the byte 0x\w\w is neither UTF-8 nor latin-1 text|; columns: \?PNG)",
+        ),
         (b"PAR1" + b"\x15" * 100, r"is a parquet file; rename it to end in \.parquet"),
         (gzip.compress(b"id,y\n1,2\n", mtime=0), r"is compressed with gzip; rename it to end in \.csv\.gz"),
-        ("id,y\n1,2\n".encode("utf-16"), r"is in UTF-16; save it as UTF-8"),
-        (b"id;size;weight;colour;y\n1;2;3;4;5\n", r"has one column 'id;size;weight;colour;y'; save it with commas"),
         (b"id,size,size,colour,y\n1,2,3,4,0\n", r"has 'size' more than once in its header"),
         (b"id,size,y\n1,2,0,9\n", r"has 3 names but 4 fields in its first row"),
-        (b'id,size,weight,colour,y\n1,"2,3,red,0\n2,1,1,red,1\n', r"cannot be read as csv: .*; check that the file"),
+        (b'id,size,weight,colour,y\n1,"2,3,red,0\n2,1,1,red,1\n', r", line 2: the file ends inside the quoted cell"),
+        (
+            b'id,size,weight,colour,y\n1,2,3,"red,0\n2,1,1,"red",1\n',
+            r", line 2: the quoted cell that begins here goes on",
+        ),
     ],
 )
 def test_unreadable_files(

@@ -92,18 +92,24 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> M
     return module
 
 
+POWERS: dict[type, int] = {SquaredKernel: 2, AbsoluteKernel: 1}
+"""The power of the pool's unit that makes a loss one in the metric's units."""
+
+
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("metric", "n_classes", "n_outputs", "kind"), CASES)
 def test_a_kernel_is_its_metric(metric: str, n_classes: int, n_outputs: int, kind: type, weighted: bool) -> None:
     task, members = problem(metric, n_classes, n_outputs, weighted)
-    kernel = make_kernel(Pool(members, task))
+    pool = Pool(members, task)
+    kernel = make_kernel(pool)
     assert isinstance(kernel, kind)
+    unit = pool.scale.unit ** POWERS.get(kind, 0)
     loss, names = metric_of(task), list(members)
     chosen: list[str] = []
     for step, member in enumerate((2, 0, 2, 5)):
         expected = [loss(mean_of([*chosen, candidate], members, task).astype(np.float64)) for candidate in names]
-        np.testing.assert_allclose(kernel.losses(1 / (step + 1)), expected, atol=1e-6, rtol=1e-6)
+        np.testing.assert_allclose(unit * kernel.losses(1 / (step + 1)), expected, atol=1e-6, rtol=1e-6)
         kernel.add(member, 1 / (step + 1))
         chosen.append(names[member])
 
@@ -135,7 +141,8 @@ def test_log_space_keeps_negative_predictions_at_zero() -> None:
     task, members = problem("rmsle", 0, 1)
     members = {name: member - np.float32(4) for name, member in members.items()}
     expected = [task.judge.metric.score(task.judge.y, member) ** 2 for member in members.values()]
-    np.testing.assert_allclose(make_kernel(Pool(members, task)).losses(1.0), expected, rtol=1e-5)
+    pool = Pool(members, task)
+    np.testing.assert_allclose(pool.scale.unit**2 * make_kernel(pool).losses(1.0), expected, rtol=1e-5)
 
 
 def auc_kernel(columns: NDArray[Any], y: NDArray[Any], folds: NDArray[Any] | None = None) -> AucKernel:

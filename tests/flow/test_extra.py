@@ -101,9 +101,8 @@ def test_members_with_and_without_extra_rows_stand_in_one_table(tmp_path: Path, 
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: Any, message: str) -> None:
     _, more = frames(seed=1)
-    problem = made(tmp_path, change(more))
     with pytest.raises(InputError, match=message):
-        load_extra(problem)
+        made(tmp_path, change(more))
 
 
 def with_folds(problem: Problem, add_member: Callable[..., Member], sure: float = 0.95) -> Member:

@@ -108,7 +108,7 @@ def test_small_traps(tmp_path: Path) -> None:
     found = audited(tables.with_tables(train, test), tmp_path)
     by_code = {finding.code: finding for finding in found.findings}
     assert by_code["constant_column"].columns == ("same",)
-    assert by_code["category_spelling"].columns == ("town",) and "'Ulm', 'ulm '" in by_code["category_spelling"].message
+    assert by_code["category_spelling"].columns == ("town",) and "'Ulm', 'ulm'" in by_code["category_spelling"].message
     assert {"colour", "town"} == {c for one in found.findings if one.code == "missing_token" for c in one.columns}
     assert by_code["numbers_as_words"].evidence["words"] == ["n/k"]
     assert by_code["unseen_category"].columns == ("town",) and by_code["unseen_category"].severity == "warning"

@@ -70,7 +70,8 @@ def test_the_format_is_the_one_that_fits_all() -> None:
     assert cells.find_time_format(["01/02/2011", "03/04/2011"]) == "%m/%d/%Y"
     assert cells.find_time_format(["01/02/2011", "31/04/2011", "31/01/2011", "30/01/2011"]) is None
     assert cells.find_time_format(["01/02/2011", "31/05/2011"]) == "%d/%m/%Y"
-    assert cells.find_time_format(["20110102"], integers=True) == "%Y%m%d"
+    assert cells.find_time_format(["20110102"], integers=True) == "ISO8601"
+    assert cells.find_time_format(["2011", "2012"], integers=True) == "%Y"
     assert cells.find_time_format([]) is None
 
 

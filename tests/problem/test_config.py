@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import tomlkit
 
-from foldsmith.problem.columns import Kind
 from foldsmith.problem.config import (
     Config,
     DataSection,
@@ -18,6 +17,7 @@ from foldsmith.problem.config import (
     save_config,
 )
 from foldsmith.problem.errors import ContractError, InputError, UnknownNameError
+from foldsmith.problem.settings import Kind
 
 ODD_NAMES = (
     "plain",
@@ -131,7 +131,11 @@ def test_an_unknown_section(path: Path) -> None:
             r"store\.keep_models = 'small': String should match",
         ),
         ('test = "../test.csv"\n', "", r"foldsmith\.toml: data\.test is missing; add it"),
-        ("[columns]", '[columns]\nTicket = "string"', r"columns\.Ticket = 'string': Input should be 'numeric'"),
+        (
+            "[columns]",
+            '[columns]\nTicket = "string"',
+            r"columns\.Ticket = 'string': unknown kind 'string'; known: boolean",
+        ),
         ("[columns]\n", "", None),
     ],
 )

@@ -171,12 +171,22 @@ def test_goal_and_outputs(
 
 def test_rmsle_is_fitted_in_logs_and_comes_back(make_problem: MakeProblem) -> None:
     problem = make_problem("regression", metric="rmsle")
-    np.testing.assert_allclose(problem.fit_y, np.log1p(problem.data.y))
-    np.testing.assert_allclose(problem.to_output(problem.fit_y.astype(np.float32)), problem.data.y, rtol=1e-5)
-    assert problem.to_output(np.array([-5.0, 1000.0], np.float32))[0] == 0
-    assert np.isfinite(problem.to_output(np.array([1000.0], np.float32))).all()
-    plain = make_problem("regression", name="plain", metric="rmse")
-    np.testing.assert_array_equal(plain.fit_y, plain.data.y)
+    units = problem.units
+    assert units is not None
+    logs = np.log1p(problem.data.y)
+    np.testing.assert_allclose(problem.fit_y, (logs - logs.mean()) / logs.std(), atol=1e-6)
+    np.testing.assert_allclose(units.to_output(problem.fit_y.astype(np.float32)), problem.data.y, rtol=1e-5, atol=1e-5)
+    assert units.to_output(np.array([-1000.0], np.float32))[0] >= 0
+    assert np.isfinite(units.to_output(np.array([1000.0], np.float32))).all()
+
+
+def test_models_of_older_versions_predict_plain_values(make_problem: MakeProblem) -> None:
+    problem = make_problem("regression", metric="rmse")
+    assert problem.units_of({"units": problem.units.to_json()}) == problem.units  # type: ignore[union-attr]
+    older = problem.units_of({})
+    assert older is not None
+    assert older.to_output(np.array([[1234.5]], np.float32)) == 1234.5
+    assert make_problem("binary", name="classes").units_of({}) is None
 
 
 def test_groups_and_times_come_from_the_train_file(make_problem: MakeProblem, make_frames: MakeFrames) -> None:

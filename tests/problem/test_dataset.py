@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -174,7 +175,7 @@ def test_a_target_is_numbers_only_if_they_are_written_alike(
         ({"target": "Survived", "id_column": "key"}, "id 'key' is not a column of train.csv; columns: x, Survived"),
     ],
 )
-def test_wrong_names(tmp_path: Path, words: dict[str, str], message: str) -> None:
+def test_wrong_names(tmp_path: Path, words: dict[str, Any], message: str) -> None:
     (tmp_path / "train.csv").write_text("x,Survived\n1,0\n2,1\n")
     (tmp_path / "test.csv").write_text("x\n1\n")
     with pytest.raises(InputError, match=message):

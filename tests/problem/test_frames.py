@@ -81,3 +81,14 @@ def test_tables_are_joined_side_by_side() -> None:
     assert joined.take(np.array([2, 0])).numeric[1, 0] == 1.5
     with pytest.raises(AssertionError, match="same rows"):
         left.join(type_frame(frame[:2], more))
+
+
+def test_shifted_columns_come_back_in_their_own_units() -> None:
+    seconds = 1.6e9 + np.arange(100.0)
+    train = pd.DataFrame({"seconds": seconds})
+    table = type_frame(train, build_schema(train, [Column("seconds", "numeric", "")]))
+    assert table.numeric.max() < 100
+    frame = as_frame(table)
+    assert frame["seconds"].dtype == np.float64
+    assert frame["seconds"].tolist() == seconds.tolist()
+    assert table.numeric.max() < 100

@@ -113,9 +113,56 @@ def test_a_number_is_the_same_category_with_and_without_holes() -> None:
 
 def test_finite_numbers_stay_finite() -> None:
     train = pd.DataFrame({"id": ["a", "b", "c"], "x": [1e300, -1e300, -np.inf], "y": 0})
-    values = type_frame(train, schema_of(train, train)).numeric[:, 0]
-    assert values[:2].tolist() == [np.finfo(np.float32).max, np.finfo(np.float32).min]
+    schema = schema_of(train, train)
+    values = type_frame(train, schema).numeric[:, 0]
+    np.testing.assert_allclose(schema.shift("x").restore(values[:2]), [1e300, -1e300])
     assert np.isnan(values[2])
+
+
+def test_a_value_that_no_model_can_take_is_refused_by_name() -> None:
+    train = pd.DataFrame({"id": range(9), "x": [1.0, 2, 3, 4, 5, 6, 7, 8, 1e300], "y": 0})
+    with pytest.raises(InputError, match=r"column 'x' holds 1e\+300 in row 9 .* correct the value"):
+        type_frame(train, schema_of(train, train))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        1.6e9 + np.arange(100),  # seconds since 1970
+        48.137 + np.linspace(-0.01, 0.01, 100),  # a coordinate in one town
+        1e12 + np.arange(100),
+        np.r_[1.7e18 + 1e9 * np.arange(99), np.nan],  # nanoseconds since 1970
+        10**18 + np.arange(100),  # ids of 19 digits, which float64 cannot tell apart
+        1e35 * np.arange(1, 101),
+        1e-40 * np.arange(1, 101),
+    ],
+)
+def test_numbers_keep_their_digits(values: np.ndarray) -> None:
+    train = pd.DataFrame({"id": range(len(values)), "x": values, "y": 0})
+    schema = schema_of(train, train)
+    typed = type_frame(train, schema)
+    numeric = typed.numeric[:, 0]
+    assert len(np.unique(numeric)) == len(np.unique(values))
+    spread = float(np.nanmax(values) - np.nanmin(values))
+    np.testing.assert_allclose(schema.shift("x").restore(numeric), values, rtol=1e-15, atol=1e-6 * spread)
+    later = type_frame(train[::-1], Schema.from_json(schema.to_json()))
+    np.testing.assert_array_equal(later.numeric[::-1], typed.numeric)
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(1950, 2050), np.linspace(0, 1, 100), 170 + np.linspace(-30, 30, 100).round(1), [5.0] * 100]
+)
+def test_ordinary_numbers_are_stored_as_they_are(values: np.ndarray) -> None:
+    train = pd.DataFrame({"id": range(100), "x": values, "z": range(100), "y": 0})
+    assert schema_of(train, train).shifts == {}
+
+
+@pytest.mark.parametrize("n_far", [20, 500, 900])
+def test_far_values_do_not_hide_that_a_column_needs_a_shift(n_far: int) -> None:
+    values = np.r_[np.full(n_far, -1.0), 1.6e9 + np.arange(1000 - n_far) / 10]
+    train = pd.DataFrame({"id": range(1000), "x": values, "y": 0})
+    typed = type_frame(train, schema_of(train, train))
+    assert len(np.unique(typed.numeric)) == 1001 - n_far
 
 
 def test_no_usable_column(tmp_path: Path) -> None:
@@ -131,8 +178,9 @@ def test_dates_of_test_decide_day_or_month() -> None:
     train = pd.DataFrame({"id": ["a", "b"], "when": ["01/02/2011", "03/04/2011"], "y": 0})
     test = pd.DataFrame({"id": ["c"], "when": ["31/05/2011"]})
     columns = infer_columns(train, test, target="y", id_column="id", overrides={})
-    assert build_schema(train, columns).time_formats == {"when": "%m/%d/%Y"}
-    assert build_schema(train, columns, test=test).time_formats == {"when": "%d/%m/%Y"}
+    assert build_schema(train, columns).time_formats == {"when": "%d/%m/%Y"}
+    alone = infer_columns(train, train, target="y", id_column="id", overrides={})
+    assert build_schema(train, alone).time_formats == {"when": "%m/%d/%Y"}
 
 
 def test_integers_set_to_datetime() -> None:
@@ -211,7 +259,11 @@ def test_any_column_can_be_typed(train_values: list[Any], test_values: list[Any]
         name += "_"
     train = pd.DataFrame({"id": range(len(train_values)), name: pd.Series(train_values, dtype=object), "y": 0})
     test = pd.DataFrame({"id": range(len(test_values)), name: pd.Series(test_values, dtype=object)})
-    schema = schema_of(train, test)
+    try:
+        schema = schema_of(train, test)
+    except InputError as error:
+        assert f"column {name!r} holds numbers in train.csv" in str(error)
+        return
     for frame in (train, test):
         table = type_frame(frame, schema)
         assert not np.isinf(table.numeric).any()

@@ -138,7 +138,7 @@ class TestWithSample:
         ("sample", "message"),
         [
             ("id,y\n007,0\n008,0\n", r"has 2 ids, 0 of them not in test; test has 4"),
-            ('id,y\n007,0\n008,0\n"a,b",0\n9,0\n', r"has 4 ids, 1 of them not in test, e\.g\. '9'; test has 4"),
+            ('id,y\n007,0\n008,0\n"a,b",0\n8.0,0\n', r"has 4 ids, 1 of them not in test, e\.g\. '8.0'; test has 4"),
             ("id,y\n7,0\n8,0\nx,0\n9,0\nz,0\n", r"has 5 ids, 5 of them not in test, e\.g\. '7'"),
             ("id,y\n007,0\n008,0\n008,0\n9.0,0\n", r"has the id '008' more than once; keep one row per id"),
             ("id,y,z\n007,0,0\n008,0,0\n", r"has a column 'z', but the predictions are for y; rename it"),
@@ -156,9 +156,9 @@ class TestWithSample:
         with pytest.raises(InputError, match="has no column for 'c', but a, b; add it"):
             form.fill(THREE, None)
 
-    def test_a_class_that_the_sample_spells_otherwise(self, tmp_path: Path) -> None:
-        form = form_of(target_of("a", "b", "c"), "log_loss", "id,a,b,C\n007,0,0,0\n", tmp_path)
-        with pytest.raises(InputError, match="has a column 'C', but the predictions are for a, b, c; rename it"):
+    def test_a_column_that_is_of_no_class(self, tmp_path: Path) -> None:
+        form = form_of(target_of("a", "b", "c"), "log_loss", "id,a,b,x\n007,0,0,7\n", tmp_path)
+        with pytest.raises(InputError, match="has a column 'x', but the predictions are for a, b, c; rename it"):
             form.fill(THREE, None)
 
 
@@ -227,7 +227,7 @@ def test_cells_of_a_sample_stay_text(tmp_path: Path) -> None:
         (target_of("a", "b"), [0, 1, 1, 1], 1, [0.75]),
         (target_of("a", "b", "c"), [0, 1, 1, 2], 3, [0.25, 0.5, 0.25]),
         (target_of("0", "1", "2", dtype="int"), [0, 2, 2], 1, [2.0]),
-        (target_of("a", "b", "c"), [0, 1, 1], 3, [1 / 3, 2 / 3, 0.0]),
+        (target_of("a", "b", "c"), [0, 1, 1], 3, [1 / 3 * 5 / 6, 2 / 3 * 5 / 6, 1 / 6]),
     ],
 )
 def test_constant_prediction(target: Target, y: list[float], n_outputs: int, row: list[float]) -> None:

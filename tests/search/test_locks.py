@@ -105,8 +105,12 @@ def test_a_driver_waits_for_the_workers_of_the_last_one(
 
 @pytest.mark.parametrize("holder", ["shared"], indirect=True)
 def test_workers_that_do_not_end(paths: tuple[Path, Path], holder: "subprocess.Popen[str]") -> None:
-    with pytest.raises(ContractError, match=r"workers of an earlier run still hold .* after 0.1 s; end them"):
-        claim_driver(Folder(paths[0].parents[1]), wait_seconds=0.1)
+    said: list[str] = []
+    process = rf"workers of an earlier run \(process {holder.pid}\)"
+    advice = f"end them with 'kill -9 {holder.pid}'"
+    with pytest.raises(ContractError, match=rf"{process} still run after 0.1 s .*; {advice}"):
+        claim_driver(Folder(paths[0].parents[1]), wait_seconds=0.1, say=said.append)
+    assert said == [f"waiting up to 0.1 s for workers of an earlier run (process {holder.pid}) to end"]
     assert lock_owner(paths[0]) is None  # what was claimed first is given back
 
 
@@ -140,3 +144,31 @@ def test_an_owner_on_another_machine_is_named(paths: tuple[Path, Path], holder: 
     assert lock_machine(paths[0]) == "rig-b"
     with pytest.raises(ContractError, match=rf"\(process {holder.pid} on rig-b\)"):
         claim_driver(Folder(paths[0].parents[1]))
+
+
+@pytest.mark.parametrize("holder", ["shared"], indirect=True)
+def test_a_stopped_worker_is_called_so(paths: tuple[Path, Path], holder: "subprocess.Popen[str]") -> None:
+    said: list[str] = []
+    holder.send_signal(signal.SIGSTOP)
+    with pytest.raises(ContractError, match=rf"\(process {holder.pid} \(stopped\)\) still run"):
+        claim_driver(Folder(paths[0].parents[1]), wait_seconds=0.1, say=said.append)
+    assert said == [f"waiting up to 0.1 s for workers of an earlier run (process {holder.pid} (stopped)) to end"]
+
+
+def test_a_forked_child_holds_no_lock(tmp_path: Path) -> None:
+    """What a family forks and leaves behind must not keep the next driver out."""
+    lock = FolderLock(tmp_path / "driver.lock")
+    assert lock.acquire()
+    ready, say_ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(say_ready, b"!")
+        signal.pause()
+        os._exit(0)
+    try:
+        os.read(ready, 1)
+        lock.release()
+        assert FolderLock(tmp_path / "driver.lock").acquire()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

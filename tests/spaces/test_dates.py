@@ -5,7 +5,7 @@ import pandas as pd
 
 from foldsmith.problem.columns import Column
 from foldsmith.problem.tables import Table, build_schema, type_frame
-from foldsmith.spaces.dates import MOST_DATES, date_gaps, n_gaps
+from foldsmith.spaces.dates import MOST_DATES, date_gaps, date_parts, n_gaps
 from foldsmith.spaces.encoding import DenseEncoder, TreeEncoder
 
 
@@ -43,3 +43,17 @@ def test_gaps_reach_both_encoders() -> None:
     for encoder in (TreeEncoder.fit(table, np.arange(80), seed=0), DenseEncoder.fit(table, np.arange(80), seed=0)):
         matrix = np.nan_to_num(encoder.transform(table))
         assert max(abs(np.corrcoef(column, stay)[0, 1]) for column in matrix.T if column.std()) > 0.999
+
+
+def test_seconds_of_one_day_stay_apart() -> None:
+    stamps = pd.date_range("2024-05-01 08:00:00", periods=5000, freq="s")
+    table = _table(stamps.strftime("%Y-%m-%d %H:%M:%S").tolist())
+    days = date_parts(table)[:, 0]
+    assert len(np.unique(days)) == 5000
+    later = type_frame(pd.DataFrame({"d0": ["2024-05-01 08:00:00"]}), table.schema)
+    assert date_parts(later)[0, 0] == days[0]
+
+
+def test_days_of_years_are_counted_from_1970() -> None:
+    table = _table(["1970-01-02", "2024-05-01", "2001-01-01 12:00:00"])
+    assert date_parts(table)[:, 0].tolist() == [1.0, 19844.0, 11323.5]

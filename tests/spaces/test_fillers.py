@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from foldsmith.problem.shifts import Shift
 from foldsmith.spaces.fillers import find_fillers, without_fillers
 
 RNG = np.random.default_rng(0)
@@ -75,3 +76,12 @@ def test_fillers_become_missing_in_their_own_column_only() -> None:
     numbers = np.array([[-999, 1], [5, -999], [np.nan, 2]], np.float32)
     fillers = np.array([[-999, np.nan], [np.nan, np.nan]], np.float32)
     np.testing.assert_array_equal(without_fillers(numbers, fillers), [[np.nan, 1], [5, -999], [np.nan, 2]])
+
+
+def test_fillers_of_a_shifted_column_are_told_by_their_true_value() -> None:
+    shift = Shift(offset=1.6e9)
+    values = np.concatenate([1.6e9 + RNG.integers(0, 100, 500), np.full(20, -1.0)])
+    stored = shift.reduce(values).astype(np.float32)[:, None]
+    found = find_fillers(stored, [shift])
+    assert found[0, 0] == stored[-1, 0]
+    assert np.isnan(without_fillers(stored, found)).sum() == 20

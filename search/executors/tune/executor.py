@@ -2,6 +2,7 @@
 
 import queue
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -70,12 +71,14 @@ class TuneExecutor(Executor):
         self._nodes = self._make_nodes()
         self._seats: dict[int, _Seat] = {}
         self._loop: TuneLoop | None = None
+        self._membership: ray_cluster.Membership | None = None
+        self._mark = uuid.uuid4().hex
 
     @property
     def slots(self) -> Sequence[Slot]:
         """The slots of nodes that see the folder; before the start, those that this machine will have."""
         if not self._seats:
-            return self._slots_here if self._address is None else ()
+            return self._slots_here if self._is_alone else ()
         return [seat.slot for seat in self._seats.values()]
 
     @property
@@ -92,19 +95,24 @@ class TuneExecutor(Executor):
         ray_module()
         from foldsmith.search.executors.tune.loop import TuneLoop
 
-        if self._address is None:
-            ray_cluster.start_here(self.layout)
+        self._membership = ray_cluster.enter(self._address, self.layout, self._mark)
+        if self._is_alone:
             self._furnish(self._nodes.add_home())
         else:
-            ray_cluster.join(self._address)
             self._furnish(self._nodes.look(ARRIVAL_SECONDS))
             if not self._seats:
+                where = "this process's Ray" if self._address is None else f"the cluster at {self._address!r}"
                 raise InputError(
-                    f"no node of the cluster at {self._address!r} sees {self.root}; mount the folder there under the "
+                    f"no node of {where} offers a core and sees {self.root}; mount the folder there under the "
                     "same path, or leave --executor tune out: Ray alone can work on copies"
                 )
         self._loop = TuneLoop(Folder(self.root), len(self._seats))
         self._loop.start()
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the Ray is, or will be, this executor's own."""
+        return self._address is None if self._membership is None else self._membership.is_alone
 
     def _furnish(self, found: Mapping[Slot, dict[str, float]]) -> None:
         self._seats.update({slot.number: _Seat(slot, resources) for slot, resources in found.items()})
@@ -150,7 +158,8 @@ class TuneExecutor(Executor):
             "params": job.params,
             "slot": seat.slot.number,
             # On a cluster's nodes a device may have another name than its number; there Ray chooses.
-            "gpu": seat.slot.gpu if self._address is None else None,
+            "gpu": seat.slot.gpu if self._is_alone else None,
+            "mark": self._mark,
             "resources": seat.resources,
             "root": str(self.root),
             "mailbox": self._loop.mailbox_name,
@@ -181,7 +190,7 @@ class TuneExecutor(Executor):
         """
         assert self._loop is not None
         self._check_ray()
-        if self._address is not None:
+        if not self._is_alone:
             self._follow_nodes()
         for seat in self._seats.values():
             if seat.busy is not None and seat.busy.killed:
@@ -203,7 +212,7 @@ class TuneExecutor(Executor):
 
     def _check_ray(self) -> None:
         assert self._loop is not None
-        if self._address is None and ray_cluster.is_broken():
+        if self._is_alone and ray_cluster.is_broken():
             raise InfrastructureError("Ray broke down: one of its daemons died")
         if not self._loop.is_running and self._loop.desk.events.empty():
             error = self._loop.error
@@ -230,7 +239,7 @@ class TuneExecutor(Executor):
     def _of_dead(self, run: Run, slot: Slot, error: Exception | None) -> JobResult:
         if run.killed:
             return JobResult(run.job, 0.0, fault=Fault("killed", "ended by the driver"))
-        if self._address is not None and self._nodes.has_left(slot.node):
+        if not self._is_alone and self._nodes.has_left(slot.node):
             return JobResult(run.job, 0.0, fault=Fault("killed", f"{slot.node} left the cluster"))
         self._check_error(error)
         fault, peak = cause_of_death(self.root, slot.number, type(error).__name__)
@@ -245,7 +254,7 @@ class TuneExecutor(Executor):
         cause = error.cause if isinstance(error, RayTaskError) else None
         if isinstance(error, LocalRayletDiedError | RaySystemError) or isinstance(cause, ActorDiedError):
             raise InfrastructureError(f"Ray broke down ({type(cause or error).__name__})")
-        if self._address is None and ray_cluster.is_broken():
+        if self._is_alone and ray_cluster.is_broken():
             raise InfrastructureError("Ray broke down: one of its daemons died")
 
     def kill(self, slot: int) -> None:
@@ -284,7 +293,9 @@ class TuneExecutor(Executor):
                         self._shoot(seat.busy)
                 loop.join(SHUTDOWN_SECONDS)
             loop.abandon()
-        ray_cluster.stop()
+        if self._membership is not None:
+            self._membership.leave()
+            self._membership = None
         if loop is not None:
             loop.leave()
         self._seats.clear()

@@ -10,6 +10,7 @@ from ray.tune import PlacementGroupFactory, Trainable
 from foldsmith.search.executors.ray_cluster import NAMESPACE, ray_module
 from foldsmith.search.executors.worker import THREAD_LIMITS, die_over_limit, enter_worker
 from foldsmith.search.jobs import Job, JobResult, Workbench
+from foldsmith.search.processes import MARK
 
 # The entry of a Tune result that is for the driver, not for Tune's tables.
 OUTCOME = "outcome"
@@ -31,7 +32,7 @@ class FoldTrial(Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Enter the slot."""
         root, slot = Path(config["root"]), config["slot"]
-        os.environ.update(THREAD_LIMITS)
+        os.environ.update({**THREAD_LIMITS, MARK: config["mark"]})
         if config["gpu"] is not None:
             # Ray would choose itself which fractions share a device; the driver keeps books of that.
             os.environ["CUDA_VISIBLE_DEVICES"] = config["gpu"]

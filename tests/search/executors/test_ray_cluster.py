@@ -276,4 +276,4 @@ def test_a_cluster_whose_workers_cannot_start(problem: Problem, cluster: Any, mo
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "local", "no.such.host.invalid:6379"])
 def test_a_wrong_address_is_said_at_once(address: str) -> None:
     with pytest.raises(InputError, match=f"no Ray cluster answers at --address '{address}' .*ray start --head"):
-        ray_cluster.join(address)
+        ray_cluster.enter(address, Layout(1), "mark")

@@ -205,10 +205,10 @@ from foldsmith.search.executors import ray_cluster
 from foldsmith.search.slots import Layout
 
 if __name__ == "__main__":
-    ray_cluster.start_here(Layout(2))
+    membership = ray_cluster.enter(None, Layout(2), "mark")
     print(ray.get_runtime_context().gcs_address, flush=True)
     sys.stdin.read()
-    ray_cluster.stop()
+    membership.leave()
 """
 
 
