@@ -27,11 +27,14 @@ class StrayOutput:
     def __enter__(self) -> "StrayOutput":
         if not (_is_on(sys.stdout, STDOUT) and _is_on(sys.stderr, STDERR)):
             return self
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError:  # a full disk, a folder of another user: then nothing is turned
+            return self
         _flush()
         self._kept = {number: os.dup(number) for number in (STDOUT, STDERR)}
         self.screen = open(os.dup(STDERR), "w", encoding=sys.stderr.encoding, errors="replace", buffering=1)
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         for number in self._kept:
             os.dup2(log, number)
         os.close(log)

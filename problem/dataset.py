@@ -4,6 +4,7 @@ import difflib
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -359,15 +360,26 @@ def open_dataset(
             FoldsmithWarning,
             stacklevel=2,
         )
-    for name in (train_fingerprint, test_fingerprint):
-        shutil.rmtree(folder.tables / name, ignore_errors=True)
-    read = frames or _read(config, paths, train_folder)
-    _store(folder, config, read, train_fingerprint, test_fingerprint, typed_test)
+    _store_anew(folder, config, train_fingerprint, test_fingerprint)
     return _stored(folder, config, train_fingerprint, test_fingerprint)
 
 
 # What reading a damaged copy of a table may end with.
 _UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, FileNotFoundError, pa.ArrowException)
+
+
+def _store_anew(folder: Folder, config: Config, train_name: str, test_name: str) -> None:
+    """Type both files again, by the schema that either stored table still tells: members were made under it."""
+    paths = folder.resolve(config.data.train), folder.resolve(config.data.test)
+    schema: Schema | None = None
+    for name in (test_name, train_name):
+        with suppress(*_UNREADABLE):
+            schema = Schema.from_json(read_json(folder.tables / name / "schema.json"))
+    for name in (train_name, test_name):
+        shutil.rmtree(folder.tables / name, ignore_errors=True)
+    frames = _read(config, paths, folder.tables / train_name, schema)
+    typed_test = None if schema is None else type_frame(frames.test, schema)
+    _store(folder, config, frames, train_name, test_name, typed_test)
 
 
 def _stored(folder: Folder, config: Config, train_fingerprint: str, test_fingerprint: str) -> Dataset:
@@ -385,7 +397,6 @@ def _stored(folder: Folder, config: Config, train_fingerprint: str, test_fingerp
         raise DamagedFileError(f"{y_path} holds {y.dtype} of shape {y.shape}, not the labels of {train.n_rows} rows")
     if target.task != "regression" and len(y) and not (y.min() >= 0 and y.max() < len(target.classes)):
         raise DamagedFileError(f"{y_path} holds codes of classes that there are not")
-    paths = folder.resolve(config.data.train), folder.resolve(config.data.test)
     return Dataset(
         train,
         test,
@@ -393,7 +404,7 @@ def _stored(folder: Folder, config: Config, train_fingerprint: str, test_fingerp
         y,
         train_fingerprint,
         test_fingerprint,
-        paths,
+        (folder.resolve(config.data.train), folder.resolve(config.data.test)),
         config.data.id,
         test_id_of(config.data),
         (*_read_remarks(folder, train_fingerprint), *_read_remarks(folder, test_fingerprint)),
@@ -416,12 +427,14 @@ def _checked(table: Table, folder: Path) -> Table:
     return table
 
 
-def _read(config: Config, paths: tuple[Path, Path], train_folder: Path) -> Frames:
+def _read(config: Config, paths: tuple[Path, Path], train_folder: Path, schema: Schema | None = None) -> Frames:
     """Both files as the config and a stored schema want them: what are words there are words here."""
     data = config.data
     texts = set(words_of(config.columns))
-    if train_folder.exists():
-        texts |= set(Table.open(train_folder).schema.as_written)
+    if schema is None and train_folder.exists():
+        schema = Table.open(train_folder).schema
+    if schema is not None:
+        texts |= set(schema.as_written)
     return read_frames(
         *paths,
         target=data.target[0],
