@@ -171,7 +171,7 @@ def setup(folder: Path) -> dict[str, Any]:
     parts = {
         "read": ("read_frame", "read_words"),
         "infer": ("infer_columns", "build_schema"),
-        "type": ("type_frame", "type_target"),
+        "type": ("type_frame", "read_target"),
     }
     with ExitStack() as patches:
         for name, functions in {**parts, "save": ("save_table",), "ids": ("check_ids",)}.items():

@@ -1,5 +1,6 @@
 """A search from the first lock to the last member, with the running ensemble beside it."""
 
+import os
 import signal
 import textwrap
 import threading
@@ -330,6 +331,12 @@ def _explaining_lost_storage(url: str | None) -> Iterator[None]:
         ) from error
 
 
+def _end_as_told(number: int) -> None:
+    """End a child that a family forked: it inherits the handlers of the search, but has no search to stop."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 @contextmanager
 def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets running folds end and be stored, the second one ends at once.
@@ -341,13 +348,18 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
         return
     seen: list[int] = []
     terminal = Terminal()
+    owner = os.getpid()
 
     def hang_up(number: int, frame: object) -> None:
+        if os.getpid() != owner:
+            _end_as_told(number)
         terminal.let_go()
         driver.request_stop()
         previous[signal.SIGHUP] = signal.SIG_IGN  # it may come again, while the last ensemble is made
 
     def handle(number: int, frame: object) -> None:
+        if os.getpid() != owner:
+            _end_as_told(number)
         if seen:
             raise KeyboardInterrupt
         seen.append(number)

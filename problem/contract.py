@@ -14,7 +14,7 @@ from foldsmith.problem.config import Config, load_config, split_section
 from foldsmith.problem.dataset import Dataset, open_dataset
 from foldsmith.problem.errors import ContractError, DamagedFileError, InputError
 from foldsmith.problem.files import digest, read_json, write_json
-from foldsmith.problem.fit_units import FitUnits
+from foldsmith.problem.fit_units import BAND, BAND_IN_TIME, FitUnits
 from foldsmith.problem.floors import ChanceFloor
 from foldsmith.problem.fold_schemes import repeat_seed
 from foldsmith.problem.folder import Folder, check_spelled
@@ -59,7 +59,8 @@ class Problem:
         """The units that families fit values in; None where they fit classes."""
         if self.goal.is_classification:
             return None
-        return FitUnits.of(self.data.y, log1p=self.goal.log1p)
+        band = BAND_IN_TIME if self.plan.is_forward else BAND
+        return FitUnits.of(self.data.y, log1p=self.goal.log1p, band=band)
 
     def units_of(self, record: dict[str, Any]) -> FitUnits | None:
         """The units that a stored model was fitted in; models of versions before 0.2 have plain ones.

@@ -29,7 +29,7 @@ PLAIN = (1e-2, 1e30)
 scikit-learn's forests take values that differ by less than 1e-7 for equal, and float32 ends at 3.4e38.
 """
 EXACT = 2.0**53  # float64 tells whole numbers apart up to here
-LARGEST = 1e30  # that a stored number may be
+LARGEST = float(np.finfo(np.float32).max)  # that a stored number may be
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def add_member() -> Callable[..., Member]:
     ) -> Member:
         store = MemberStore(problem.folder)
         oof = np.asarray(oof, np.float32).reshape(len(problem.data.y), -1)
-        test = np.tile(oof.mean(axis=0), (problem.data.test.n_rows, 1)) if test is None else test
+        test = np.tile(np.nanmean(oof, axis=0), (problem.data.test.n_rows, 1)) if test is None else test
         member = Member(
             id=store.reserve(prefix),
             kind="trial",

@@ -82,7 +82,7 @@ def test_steps_do_what_run_does(place: Path) -> None:
     assert "errors" in out and "b_top20" in out and "of b_top20 over lgb-0001" in out
     (checks,) = (block for block in blocks("bash") if "check --adversarial" in block)
     out = run_shell(checks, place / "titanic")
-    assert "in 14 checks" in out and "folds        stay as they are: stratified" in out
+    assert "in 15 checks" in out and "folds        stay as they are: stratified" in out
     (board,) = (block for block in blocks("bash") if "lb log" in block)
     out = run_shell(board, place / "titanic")
     assert "public 0.8412" in out and "4 of 5 left today" in out and "P(best private)" in out and "select " in out

@@ -390,7 +390,7 @@ def test_pickles_are_never_opened(make_problem: MakeProblem, tmp_path: Path) -> 
     (tmp_path / "several.npz").rename(tmp_path / "several.npy")
     refuse(problem, "several.npy holds several arrays", tmp_path / "several.npy")
     refuse(problem, "has 0 columns of predictions", npy(np.zeros((60, 0)), tmp_path / "empty.npy"))
-    refuse(problem, "has the unknown ending '.txt'", tmp_path / "oof.txt")
+    refuse(problem, "has the unknown ending '.dat'", tmp_path / "oof.dat")
     refuse(problem, "nowhere.npy does not exist", tmp_path / "nowhere.npy")
 
 

@@ -175,7 +175,7 @@ def test_members_are_looked_at_in_a_deep_check(tmp_path: Path, add_member: AddMe
     store.write(replace(lied, scores=good.scores))
     deep = Competition(tmp_path / "comp").check(deep=True)
     told = {one.code: one.message for one in deep.findings if one.severity == "error"}
-    assert told["member_damaged"].startswith(f"{holes.id} is damaged")
+    assert told["member_damaged"].startswith(f"{holes.id} has no prediction for 1 rows")
     assert "oof.npy has no finite prediction for 1 of 600 rows" in told["member_damaged"]
     assert told["score_mismatch"].startswith(f"{lied.id} says 1")
     assert set(told) == {"member_damaged", "score_mismatch"}

@@ -77,7 +77,7 @@ def test_a_model_writer_that_raises_leaves_nothing(store: FoldStore, error: Base
 
 
 def test_a_record_that_cannot_be_written_leaves_nothing(store: FoldStore) -> None:
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="is no JSON value"):
         store.save_fitted(save_model, CURVE, {"facts": object()})
     assert names(store) == set()
 
