@@ -18,9 +18,9 @@ from foldsmith.problem.goal import Outputs
 BAND = 0.1
 """How far a prediction may lie outside of the train values, as a share of their range (of their logarithms for RMSLE).
 
-Measured in ``benchmarks/extrapolation.py`` on ten sets: a tenth cost no family anything, on random folds or on rows that
-lie beyond the train rows, and took 2 % off a linear model's error where one test row of fifty had a broken cell. No
-margin at all cost up to 27 %.
+Measured in ``benchmarks/extrapolation.py`` on ten sets: a tenth cost no family anything, on random folds or on rows
+that lie beyond the train rows, and took 2 % off a linear model's error where one test row of fifty had a broken cell.
+No margin at all cost up to 27 %.
 """
 BAND_IN_TIME = 0.5
 """The same where folds go forward in time: there a trend may go on outside of the train values."""
