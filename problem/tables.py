@@ -5,6 +5,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,32 +55,32 @@ class Schema:
     time_formats: dict[str, str] = field(default_factory=dict)
     shifts: dict[str, Shift] = field(default_factory=dict)
 
-    @property
+    @cached_property  # asked for once per column of tables with thousands
     def numeric(self) -> tuple[str, ...]:
         """Names of the numeric and boolean columns, the columns of ``Table.numeric``."""
         return tuple(column.name for column in self.columns if column.kind in ("numeric", "boolean"))
 
-    @property
+    @cached_property
     def boolean(self) -> tuple[str, ...]:
         """Names of those numeric columns that hold 0 and 1 only."""
         return self._names("boolean")
 
-    @property
+    @cached_property
     def categorical(self) -> tuple[str, ...]:
         """Names of the categorical columns, the columns of ``Table.codes``."""
         return self._names("categorical")
 
-    @property
+    @cached_property
     def datetime(self) -> tuple[str, ...]:
         """Names of the datetime columns, the columns of ``Table.datetimes``."""
         return self._names("datetime")
 
-    @property
+    @cached_property
     def text(self) -> tuple[str, ...]:
         """Names of the text columns, in the order of ``Table.text``."""
         return self._names("text")
 
-    @property
+    @cached_property
     def as_written(self) -> tuple[str, ...]:
         """Names of the columns whose text decides: words, and numbers that are not written plainly."""
         amounts = (column.name for column in self.columns if column.kind == "numeric" and column.reading)
