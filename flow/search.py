@@ -1,6 +1,5 @@
 """A search from the first lock to the last member, with the running ensemble beside it."""
 
-import os
 import signal
 import textwrap
 import threading
@@ -33,6 +32,7 @@ from foldsmith.search.executors.ray_cluster import is_claimed
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
+from foldsmith.search.processes import forked_children_end_as_told
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.spaces.features import load_features
@@ -331,12 +331,6 @@ def _explaining_lost_storage(url: str | None) -> Iterator[None]:
         ) from error
 
 
-def _end_as_told(number: int) -> None:
-    """End a child that a family forked: it inherits the handlers of the search, but has no search to stop."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 @contextmanager
 def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     """The first SIGINT or SIGTERM lets running folds end and be stored, the second one ends at once.
@@ -348,18 +342,13 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
         return
     seen: list[int] = []
     terminal = Terminal()
-    owner = os.getpid()
 
     def hang_up(number: int, frame: object) -> None:
-        if os.getpid() != owner:
-            _end_as_told(number)
         terminal.let_go()
         driver.request_stop()
         previous[signal.SIGHUP] = signal.SIG_IGN  # it may come again, while the last ensemble is made
 
     def handle(number: int, frame: object) -> None:
-        if os.getpid() != owner:
-            _end_as_told(number)
         if seen:
             raise KeyboardInterrupt
         seen.append(number)
@@ -372,7 +361,8 @@ def _stopping_on_signals(driver: Driver) -> Iterator[None]:
     # through the ensemble's thread, which has no such mask.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
-        yield
+        with forked_children_end_as_told():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():

@@ -2,7 +2,6 @@
 
 import faulthandler
 import os
-import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,6 +10,7 @@ from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
 from foldsmith.search.jobs import Fault, Job
 from foldsmith.search.locks import FolderLock
+from foldsmith.search.processes import guard_forks
 
 # One thread a library by default; the job's own thread count is passed to each library explicitly.
 THREAD_LIMITS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
@@ -39,15 +39,9 @@ def enter_worker(root: Path, slot: int) -> None:
         if isinstance(text, TextIOWrapper):  # what a family prints is in the log at once, and can always be spelled
             text.reconfigure(line_buffering=True, errors="backslashreplace")
     faulthandler.enable(2)
-    os.register_at_fork(after_in_child=_end_as_usual)
+    guard_forks()
     _lock = FolderLock(folder.workers_lock, shared=True)
     _lock.acquire(wait_seconds=30)
-
-
-def _end_as_usual() -> None:
-    """Let a forked child end when it is told to: it inherits Ray's handler, which waits for a Ray it is no part of."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def log_path(root: Path, slot: int) -> Path:
