@@ -23,6 +23,11 @@ from foldsmith.problem.goal import Task
 from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
 
+# Started in the background or by nohup, the tests would ignore these signals, and with them all processes they start.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
 LABELS: dict[Task, Callable[[NDArray[np.float64]], Any]] = {
     "binary": lambda signal: (signal > 0).astype(int),
     "multiclass": lambda signal: np.array(["calm", "fair", "wild"])[np.digitize(signal, [-0.5, 0.5])],
