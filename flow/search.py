@@ -29,10 +29,10 @@ from foldsmith.problem.urls import hide_password
 from foldsmith.search.driver import Driver
 from foldsmith.search.executors.base import Executor
 from foldsmith.search.executors.ray_cluster import is_claimed
+from foldsmith.search.forks import forked_children_end_as_told
 from foldsmith.search.locks import claim_driver
 from foldsmith.search.options import SearchOptions
 from foldsmith.search.pace import Clock
-from foldsmith.search.processes import forked_children_end_as_told
 from foldsmith.search.slots import Layout
 from foldsmith.search.snapshot import Snapshot
 from foldsmith.spaces.features import load_features

@@ -57,54 +57,6 @@ def adopt_orphans() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-_ENDING_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_masks = threading.local()
-_n_guards = 0
-_is_hooked = False
-
-
-@contextlib.contextmanager
-def forked_children_end_as_told() -> Iterator[None]:
-    """Let children that are forked meanwhile end when a signal tells them to.
-
-    They inherit handlers (of a search, of Ray) that wait for something which they are no part of; and a signal that
-    comes while a child is being made is forgotten by Python. So the signals wait until the child has no such handler.
-    """
-    global _n_guards
-    guard_forks()
-    try:
-        yield
-    finally:
-        _n_guards -= 1
-
-
-def guard_forks() -> None:
-    """As ``forked_children_end_as_told``, for as long as this process lives."""
-    global _n_guards, _is_hooked
-    _n_guards += 1
-    if not _is_hooked:
-        _is_hooked = True
-        os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_handlers)
-
-
-def _hold_signals() -> None:
-    _masks.before_fork = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS) if _n_guards else None
-
-
-def _release_signals() -> None:
-    if _masks.before_fork is not None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before_fork)
-
-
-def _forget_handlers() -> None:
-    if _masks.before_fork is None:
-        return
-    for number in _ENDING_SIGNALS:
-        if callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before_fork - {signal.SIGTERM})
-
-
 class Offspring:
     """Processes that one thread starts while it is watched: what work done in this very process leaves behind."""
 

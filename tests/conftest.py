@@ -24,9 +24,9 @@ from foldsmith.problem.scoring import score_oof
 from foldsmith.results.members import Member, MemberStore
 
 # Started in the background or by nohup, the tests would ignore these signals, and with them all processes they start.
-for _number in (signal.SIGINT, signal.SIGHUP):
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(_number, _usual)
 
 LABELS: dict[Task, Callable[[NDArray[np.float64]], Any]] = {
     "binary": lambda signal: (signal > 0).astype(int),

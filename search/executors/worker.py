@@ -8,9 +8,9 @@ from pathlib import Path
 
 from foldsmith.problem.files import read_json, write_json
 from foldsmith.problem.folder import Folder
+from foldsmith.search.forks import guard_forks
 from foldsmith.search.jobs import Fault, Job
 from foldsmith.search.locks import FolderLock
-from foldsmith.search.processes import guard_forks
 
 # One thread a library by default; the job's own thread count is passed to each library explicitly.
 THREAD_LIMITS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

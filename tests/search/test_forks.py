@@ -12,7 +12,7 @@ import pytest
 SEARCH = """
 import os, signal, sys, time
 os.register_at_fork(after_in_child=lambda: time.sleep(0.5))
-from foldsmith.search.processes import forked_children_end_as_told
+from foldsmith.search.forks import forked_children_end_as_told
 
 number = signal.Signals(int(sys.argv[1]))
 signal.signal(number, lambda *_: time.sleep(600))
